@@ -1,0 +1,86 @@
+"""Every exception that a caller of keras_vitser may want to catch.
+
+Each message says what was given, what is allowed and what to do. Each class also
+inherits from the built-in exception that Python users expect (`ValueError`,
+`FileNotFoundError`, ...), so `except ValueError` keeps working.
+"""
+
+
+class KerasViTSERError(Exception):
+    """Base class of all errors that keras_vitser raises on purpose."""
+
+
+class AudioError(KerasViTSERError, ValueError):
+    """A recording cannot be used. The message names the file."""
+
+
+class AudioNotFoundError(AudioError, FileNotFoundError):
+    """There is no file at the given path."""
+
+
+class AudioIsFolderError(AudioError, IsADirectoryError):
+    """The given path is a folder."""
+
+
+class AudioUnreadableError(AudioError, OSError):
+    """The file exists and cannot be opened (permissions, a broken disk)."""
+
+
+class EmptyAudioError(AudioError):
+    """The file holds no bytes."""
+
+
+class NotAudioError(AudioError):
+    """The bytes are no sound file that libsndfile reads."""
+
+
+class TruncatedAudioError(AudioError):
+    """The file ends before the sound that its header promises."""
+
+
+class NoSamplesError(AudioError):
+    """The file is a sound file and holds no samples."""
+
+
+class NonFiniteAudioError(AudioError):
+    """A sample is NaN or infinite."""
+
+
+class AudioTooLongError(AudioError):
+    """The recording is longer than the limit."""
+
+
+class CorpusError(KerasViTSERError, ValueError):
+    """A folder or table is not the corpus that it should be."""
+
+
+class ProtocolError(KerasViTSERError, ValueError):
+    """A corpus cannot be split as asked."""
+
+
+class ConfigError(KerasViTSERError, ValueError):
+    """A config file has a wrong key or value."""
+
+
+class DistillationError(KerasViTSERError, ValueError):
+    """Teacher, student and settings cannot work together."""
+
+
+class LeakageError(KerasViTSERError, ValueError):
+    """A network was trained on a test clip or a test speaker."""
+
+
+class ModelFolderError(KerasViTSERError, ValueError):
+    """A folder is not a model that keras_vitser wrote, or is damaged."""
+
+
+class RunFolderError(KerasViTSERError, ValueError):
+    """A run folder cannot be read or written."""
+
+
+class PredictionError(KerasViTSERError, ValueError):
+    """What was given to `Recognizer.predict` cannot be answered."""
+
+
+class BackendError(KerasViTSERError, ImportError):
+    """No usable Keras backend is installed, or an unknown one was asked for."""
