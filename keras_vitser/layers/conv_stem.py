@@ -1,0 +1,70 @@
+"""The teacher's convolutional stem (paper 1; channels as in the authors' published network)."""
+
+import keras
+from keras import ops
+
+_CHANNELS = (16, 32, 64, 32, 16, 1)
+
+
+@keras.saving.register_keras_serializable(package="keras_vitser")
+class ConvStem(keras.layers.Layer):
+    """Six 3x3 convolutions that keep the size, each followed by instance normalisation and exact GELU.
+
+    The normalisation has no scale and shift and takes the biased variance over the
+    image, the same in training and inference. The paper's figure draws five
+    convolutions, the published network has six.
+
+    Args:
+        channels: Tuple of positive ints, output channels of each convolution.
+            Defaults to `(16, 32, 64, 32, 16, 1)`.
+        epsilon: Positive float added to the variance. Defaults to 1e-5.
+
+    Input shape:
+        `(batch, bands, frames, channels)`.
+
+    Output shape:
+        `(batch, bands, frames, channels[-1])`.
+
+    Example:
+        >>> import numpy as np
+        >>> ConvStem()(np.zeros((1, 8, 8, 1), "float32")).shape == (1, 8, 8, 1)
+        True
+    """
+
+    def __init__(self, channels=_CHANNELS, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = tuple(channels)
+        self.epsilon = epsilon
+        self.convolutions = [
+            keras.layers.Conv2D(
+                count,
+                3,
+                padding="same",
+                data_format="channels_last",
+                dtype=self.dtype_policy,
+                name=f"conv_{i}",
+            )
+            for i, count in enumerate(self.channels)
+        ]
+
+    def build(self, input_shape):
+        shape = tuple(input_shape)
+        for convolution in self.convolutions:
+            convolution.build(shape)
+            shape = (*shape[:-1], convolution.filters)
+        self.built = True
+
+    def call(self, images):
+        for convolution in self.convolutions:
+            images = convolution(images)
+            # float16 cannot hold the sum over an image
+            mean, variance = ops.moments(ops.cast(images, "float32"), axes=(1, 2), keepdims=True)
+            scale = ops.cast(ops.rsqrt(variance + self.epsilon), images.dtype)
+            images = ops.gelu((images - ops.cast(mean, images.dtype)) * scale, approximate=False)
+        return images
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "epsilon": self.epsilon}

@@ -1,0 +1,113 @@
+"""A pre-norm transformer block (paper 1; details as in the authors' published network)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_vitser")
+class EncoderBlock(keras.layers.Layer):
+    """`x + attention(norm(x))`, then `x + mlp(norm(x))`.
+
+    One projection without bias gives queries, keys and values, stacked in that
+    order with heads outermost within each; the output projection has a bias, and is
+    left out for one head as wide as a token. The MLP is Linear, exact GELU, Linear.
+
+    Args:
+        num_heads: Positive int. Defaults to 5.
+        head_dim: Positive int, width of a head; scores are scaled by its inverse
+            square root. Defaults to 64.
+        mlp_dim: Positive int, width inside the MLP. Defaults to 256.
+        dropout: Float in [0, 1), on attention weights, attention output and both
+            MLP layers. Defaults to 0.
+
+    Input shape:
+        `(batch, tokens, hidden_dim)`.
+
+    Output shape:
+        As the input. With `return_attention=True` in the call, a pair: that, and
+        the attention weights `(batch, num_heads, tokens, tokens)`, rows summing to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> block = EncoderBlock(num_heads=2)
+        >>> tokens, attention = block(np.ones((1, 9, 32), "float32"), return_attention=True)
+        >>> tuple(attention.shape)
+        (1, 2, 9, 9)
+    """
+
+    def __init__(self, num_heads=5, head_dim=64, mlp_dim=256, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.mlp_dim = mlp_dim
+        self.dropout = dropout
+
+    def build(self, input_shape):
+        hidden_dim = input_shape[-1]
+        inner_dim = self.num_heads * self.head_dim
+        tokens = (None, None, hidden_dim)
+
+        def built(layer, shape):
+            layer.build(shape)
+            return layer
+
+        def dense(units, name, shape, **kwargs):
+            return built(keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **kwargs), shape)
+
+        def norm(name):
+            layer = keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name=name)
+            return built(layer, tokens)
+
+        def dropout(name):
+            return keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=name)
+
+        self.attention_norm = norm("attention_norm")
+        self.query_key_value = dense(3 * inner_dim, "query_key_value", tokens, use_bias=False)
+        self.attention_output = None
+        if self.num_heads > 1 or self.head_dim != hidden_dim:
+            self.attention_output = dense(hidden_dim, "attention_output", (None, None, inner_dim))
+        self.mlp_norm = norm("mlp_norm")
+        self.mlp_in = dense(self.mlp_dim, "mlp_in", tokens)
+        self.mlp_out = dense(hidden_dim, "mlp_out", (None, None, self.mlp_dim))
+        names = ("attention_weights_dropout", "attention_dropout", "mlp_in_dropout", "mlp_out_dropout")
+        self.dropouts = [dropout(name) for name in names]
+        self.built = True
+
+    def call(self, tokens, training=None, return_attention=False):
+        update, attention = self._attend(self.attention_norm(tokens), training)
+        tokens = tokens + update
+        tokens = tokens + self._mlp(self.mlp_norm(tokens), training)
+        return (tokens, attention) if return_attention else tokens
+
+    def _attend(self, tokens, training):
+        length = tokens.shape[1]
+        inner_dim = self.num_heads * self.head_dim
+        stacked = ops.reshape(self.query_key_value(tokens), (-1, length, 3, self.num_heads, self.head_dim))
+        query, key, value = ops.unstack(
+            ops.transpose(stacked, (2, 0, 3, 1, 4)), 3
+        )  # (batch, heads, tokens, dim)
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
+        attention = ops.softmax(scores, axis=-1)
+        weights_dropout, output_dropout, _, _ = self.dropouts
+        gathered = ops.matmul(weights_dropout(attention, training=training), value)
+        gathered = ops.reshape(ops.transpose(gathered, (0, 2, 1, 3)), (-1, length, inner_dim))
+        if self.attention_output is not None:
+            gathered = output_dropout(self.attention_output(gathered), training=training)
+        return gathered, attention
+
+    def _mlp(self, tokens, training):
+        _, _, in_dropout, out_dropout = self.dropouts
+        hidden = in_dropout(ops.gelu(self.mlp_in(tokens), approximate=False), training=training)
+        return out_dropout(self.mlp_out(hidden), training=training)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "head_dim": self.head_dim,
+            "mlp_dim": self.mlp_dim,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,36 @@
+"""Loading a `.keras` file that holds our layers."""
+
+import os
+
+import keras
+
+import keras_vitser.layers
+import keras_vitser.models.vit_ser  # noqa: F401  registers the classes that a file may name
+
+
+def load_model(path: str | os.PathLike, *, compile: bool = True) -> keras.Model:
+    """Loads a model saved with `model.save("name.keras")`, on any backend.
+
+    `keras.models.load_model` does the same once `keras_vitser.layers` and
+    `keras_vitser.models` are imported; this function does that for you. No code that
+    a file may carry is run.
+
+    Args:
+        path: The `.keras` file.
+        compile: Bool. Whether to restore optimizer, loss and metrics.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: The file is missing or is not a Keras model (from Keras).
+
+    Example:
+        >>> import os, tempfile
+        >>> from keras_vitser.models import ViTSER
+        >>> path = os.path.join(tempfile.mkdtemp(), "student.keras")
+        >>> ViTSER.student(num_classes=7, depth=1).save(path)
+        >>> load_model(path).count_params()
+        496903
+    """
+    return keras.saving.load_model(path, compile=compile, safe_mode=True)

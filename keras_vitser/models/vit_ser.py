@@ -1,0 +1,196 @@
+"""ViT-SER, teacher and student (paper 1: Kim and Lee 2024; sizes as in the authors' published network)."""
+
+import keras
+
+from keras_vitser.layers import (
+    ClassToken,
+    ConvStem,
+    CoordinateConcat,
+    EncoderBlock,
+    TokenPooling,
+    VerticalPatches,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_vitser")
+class ViTSER(keras.Model):
+    """A vision transformer that reads a log-Mel image in vertical patches and returns logits.
+
+    A functional model with fixed layer names: `conv_stem` and `coordinates` (teacher),
+    `patches`, `class_token`, `encoder_block_0` and so on, `encoder_norm`,
+    `feature_map`, `head`. There is no position embedding: the teacher is told
+    positions by coordinate channels, the student learns them from the teacher.
+
+    Args:
+        num_classes: Positive int, number of logits.
+        image_size: `(bands, frames)` of the images. Defaults to `(128, 128)`.
+        patch_size: `(bands, frames)` of a patch. Defaults to `(128, 1)`.
+        hidden_dim: Positive int, width of a token. Defaults to 256.
+        depth: Positive int, number of encoder blocks. Defaults to 3.
+        num_heads: Positive int, attention heads a block. Defaults to 5.
+        head_dim: Positive int, width of a head. Defaults to 64.
+        mlp_dim: Positive int, width inside the MLP. Defaults to 256.
+        conv_stem: Bool. Whether six convolutions come first. Defaults to `False`.
+        coordinates: Bool. Whether coordinate channels are added. Defaults to `False`.
+        pooling: `"class_token"` (default) or `"mean"` of all tokens: the feature map.
+        dropout: Float in [0, 1). Defaults to 0.
+        name: Optional name.
+
+    Input shape:
+        `(batch, bands, frames, 1)`, values in 0..1.
+
+    Output shape:
+        `(batch, num_classes)`, logits.
+
+    Raises:
+        ValueError: An argument is out of its range, or patches do not fill the image.
+
+    Example:
+        >>> import numpy as np
+        >>> student = ViTSER.student(num_classes=7)
+        >>> student.count_params()
+        1417991
+        >>> image = np.zeros((2, 128, 128, 1), "float32")
+        >>> tuple(student(image).shape), tuple(student.feature_map(image).shape)
+        ((2, 7), (2, 256))
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        image_size=(128, 128),
+        patch_size=(128, 1),
+        hidden_dim=256,
+        depth=3,
+        num_heads=5,
+        head_dim=64,
+        mlp_dim=256,
+        conv_stem=False,
+        coordinates=False,
+        pooling="class_token",
+        dropout=0.0,
+        name=None,
+        dtype=None,
+        **kwargs,
+    ):
+        sizes = {
+            "num_classes": num_classes,
+            "hidden_dim": hidden_dim,
+            "depth": depth,
+            "num_heads": num_heads,
+            "head_dim": head_dim,
+            "mlp_dim": mlp_dim,
+        }
+        for key, value in sizes.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{key}` must be a positive int. Received: {key}={value!r}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+
+        images = keras.Input((*image_size, 1), name="image")
+        x = images
+        if conv_stem:
+            x = ConvStem(dtype=dtype, name="conv_stem")(x)
+        if coordinates:
+            x = CoordinateConcat(dtype=dtype, name="coordinates")(x)
+        x = VerticalPatches(patch_size, hidden_dim, dtype=dtype, name="patches")(x)
+        x = ClassToken(dtype=dtype, name="class_token")(x)
+        for index in range(depth):
+            x = EncoderBlock(
+                num_heads, head_dim, mlp_dim, dropout, dtype=dtype, name=f"encoder_block_{index}"
+            )(x)
+        x = keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype, name="encoder_norm")(x)
+        x = TokenPooling(pooling, dtype=dtype, name="feature_map")(x)
+        logits = keras.layers.Dense(num_classes, dtype=dtype, name="head")(x)
+        super().__init__(inputs=images, outputs=logits, name=name, **kwargs)
+
+        self.num_classes = num_classes
+        self.image_size = tuple(image_size)
+        self.patch_size = tuple(patch_size)
+        self.hidden_dim = hidden_dim
+        self.depth = depth
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.mlp_dim = mlp_dim
+        self.conv_stem = conv_stem
+        self.coordinates = coordinates
+        self.pooling = pooling
+        self.dropout = dropout
+        self._own_dtype = dtype
+
+    @classmethod
+    def teacher(cls, num_classes, **kwargs):
+        """The paper's teacher: stem, coordinates, depth 6. 2,912,200 parameters for 7 classes.
+
+        Any argument of `ViTSER` may be given; the large teacher has `depth=12, num_heads=12`.
+        """
+        return cls(
+            num_classes, **{"depth": 6, "conv_stem": True, "coordinates": True, "name": "teacher"} | kwargs
+        )
+
+    @classmethod
+    def student(cls, num_classes, **kwargs):
+        """The paper's student: no stem, no coordinates, depth 3. 1,417,991 parameters for 7 classes.
+
+        Any argument of `ViTSER` may be given.
+        """
+        return cls(num_classes, **{"name": "student"} | kwargs)
+
+    def tokens(self, images):
+        """All tokens after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first."""
+        return self._run(images)[0]
+
+    def feature_map(self, images):
+        """What the losses match: the pooled tokens, `(batch, hidden_dim)`."""
+        return self.get_layer("feature_map")(self.tokens(images))
+
+    def attention_weights(self, images):
+        """How much each token (row) listens to each other one.
+
+        Args:
+            images: `(batch, bands, frames, 1)`.
+
+        Returns:
+            List of `depth` tensors `(batch, num_heads, 1 + patches, 1 + patches)`, rows summing
+            to 1, class token first.
+        """
+        return self._run(images)[1]
+
+    def _run(self, images):
+        """Runs the layers up to `encoder_norm` in inference mode, and keeps the attention weights."""
+        x, attention = images, []
+        for layer in self.layers[1:]:
+            if isinstance(layer, EncoderBlock):
+                x, weights = layer(x, training=False, return_attention=True)
+                attention.append(weights)
+            else:
+                x = layer(x)
+            if layer.name == "encoder_norm":
+                break
+        return x, attention
+
+    def get_config(self):
+        names = (
+            "num_classes",
+            "image_size",
+            "patch_size",
+            "hidden_dim",
+            "depth",
+            "num_heads",
+            "head_dim",
+            "mlp_dim",
+            "conv_stem",
+            "coordinates",
+            "pooling",
+            "dropout",
+            "name",
+        )
+        config = {name: getattr(self, name) for name in names}
+        dtype = self._own_dtype
+        if isinstance(dtype, keras.dtype_policies.DTypePolicy):
+            dtype = keras.saving.serialize_keras_object(dtype)
+        return {**config, "trainable": self.trainable, "dtype": dtype}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
