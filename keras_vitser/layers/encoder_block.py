@@ -83,9 +83,7 @@ class EncoderBlock(keras.layers.Layer):
         length = tokens.shape[1]
         inner_dim = self.num_heads * self.head_dim
         stacked = ops.reshape(self.query_key_value(tokens), (-1, length, 3, self.num_heads, self.head_dim))
-        query, key, value = ops.unstack(
-            ops.transpose(stacked, (2, 0, 3, 1, 4)), 3
-        )  # (batch, heads, tokens, dim)
+        query, key, value = ops.unstack(ops.transpose(stacked, (2, 0, 3, 1, 4)), 3)  # (batch, heads, tokens, dim)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
         attention = ops.softmax(scores, axis=-1)
         weights_dropout, output_dropout, _, _ = self.dropouts

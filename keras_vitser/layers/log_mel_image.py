@@ -92,9 +92,7 @@ class LogMelImage(keras.layers.Layer):
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
         if win_length > n_fft:
-            raise ValueError(
-                f"`win_length` must be at most `n_fft`. Received: win_length={win_length}, n_fft={n_fft}"
-            )
+            raise ValueError(f"`win_length` must be at most `n_fft`. Received: win_length={win_length}, n_fft={n_fft}")
         highest = sampling_rate / 2 if fmax is None else fmax
         if not 0 <= fmin < highest <= sampling_rate / 2:
             raise ValueError(

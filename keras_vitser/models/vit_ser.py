@@ -96,9 +96,7 @@ class ViTSER(keras.Model):
         x = VerticalPatches(patch_size, hidden_dim, dtype=dtype, name="patches")(x)
         x = ClassToken(dtype=dtype, name="class_token")(x)
         for index in range(depth):
-            x = EncoderBlock(
-                num_heads, head_dim, mlp_dim, dropout, dtype=dtype, name=f"encoder_block_{index}"
-            )(x)
+            x = EncoderBlock(num_heads, head_dim, mlp_dim, dropout, dtype=dtype, name=f"encoder_block_{index}")(x)
         x = keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype, name="encoder_norm")(x)
         x = TokenPooling(pooling, dtype=dtype, name="feature_map")(x)
         logits = keras.layers.Dense(num_classes, dtype=dtype, name="head")(x)
@@ -124,9 +122,7 @@ class ViTSER(keras.Model):
 
         Any argument of `ViTSER` may be given; the large teacher has `depth=12, num_heads=12`.
         """
-        return cls(
-            num_classes, **{"depth": 6, "conv_stem": True, "coordinates": True, "name": "teacher"} | kwargs
-        )
+        return cls(num_classes, **{"depth": 6, "conv_stem": True, "coordinates": True, "name": "teacher"} | kwargs)
 
     @classmethod
     def student(cls, num_classes, **kwargs):

@@ -1,0 +1,24 @@
+"""The Distiller's training step on TensorFlow."""
+
+
+def train_step(distiller, data):
+    """Runs teacher and student once each, and updates the student.
+
+    Args:
+        distiller: The compiled `Distiller`.
+        data: What Keras gives the backend's `train_step`.
+
+    Returns:
+        What Keras expects of the backend's `train_step`.
+    """
+    import tensorflow as tf
+
+    x, y, sample_weight = distiller.unpack(data)
+    inputs, teacher_features = distiller.with_teacher_features(x)
+    with tf.GradientTape() as tape:
+        losses, logits = distiller.student_losses(inputs, y, sample_weight, teacher_features)
+        scaled_loss = distiller.optimizer.scale_loss(losses["loss"])
+    variables = distiller.trainable_variables
+    gradients = tape.gradient(scaled_loss, variables)
+    distiller.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return distiller.record(losses, inputs, y, logits, sample_weight)
