@@ -1,0 +1,58 @@
+"""Whether a protocol was asked for something that it can do, and with what words it says no."""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from keras_vitser.corpora.corpus import Corpus
+from keras_vitser.corpora.split import COPIES
+from keras_vitser.corpora.wording import did_you_mean, listed
+from keras_vitser.errors import ProtocolError
+
+
+def check_speakers_named(corpus: Corpus, protocol: str) -> None:
+    """Raises a `ProtocolError` unless every clip names its speaker and there are two of them."""
+    unnamed = [clip.path.name for clip in corpus.clips if clip.speaker is None]
+    if unnamed:
+        raise ProtocolError(
+            f"Protocol {protocol!r} needs every clip's speaker. Received: {corpus!r}, where {len(unnamed)} "
+            f"clips name none: {listed(unnamed)}. List the clips in a manifest with a speaker column, or use "
+            "the protocol random."
+        )
+    if len(corpus.speakers) < 2:
+        raise ProtocolError(
+            f"Protocol {protocol!r} needs at least two speakers. Received: {corpus!r}. Use the protocol random."
+        )
+
+
+def known_speakers(corpus: Corpus, names: Sequence[str] | str) -> tuple[str, ...]:
+    """One name or several, sorted, each once; a `ProtocolError` unless all are speakers of the corpus."""
+    names = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    if not names:
+        raise ProtocolError("`test_speakers` must name at least one speaker. Received: an empty list.")
+    for name in names:
+        if not isinstance(name, str):
+            raise ProtocolError(f"Speakers are named by text. Received: {name!r}. Put the name in quotes.")
+        if name not in corpus.speakers:
+            raise ProtocolError(
+                f"Speakers must be of the corpus: {listed(corpus.speakers, 30)}. "
+                f"Received: {name!r}.{did_you_mean(name, corpus.speakers)}"
+            )
+    return tuple(sorted(set(names)))
+
+
+def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
+    """The value as an integer; a `ProtocolError` naming the setting if it is none or out of range."""
+    allowed = "an integer" if low is None else f"an integer from {low} to {high}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or (low is not None and not low <= number <= high):
+        raise ProtocolError(f"`{name}` must be {allowed}. Received: {value!r}.")
+    return number
+
+
+def number_of_copies(copies: int) -> int:
+    """The number of examples made of a training clip; a `ProtocolError` unless from 1 to 4."""
+    return integer("copies", copies, 1, len(COPIES))

@@ -1,0 +1,100 @@
+"""Every corpus by name: `load`, what each expects on disk, and under which terms."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from keras_vitser.corpora import crema_d, demo, emodb, folder, manifest, ravdess, savee
+from keras_vitser.corpora.corpus import Corpus
+from keras_vitser.corpora.reading import absolute
+from keras_vitser.corpora.wording import did_you_mean
+from keras_vitser.errors import CorpusError
+
+_READERS = {
+    "savee": savee,
+    "emodb": emodb,
+    "crema_d": crema_d,
+    "ravdess": ravdess,
+    "manifest": manifest,
+    "folder": folder,
+    "demo": demo,
+}
+
+NAMES: tuple[str, ...] = tuple(_READERS)
+DESCRIPTIONS: dict[str, str] = {name: reader.DESCRIPTION for name, reader in _READERS.items()}
+
+
+def load(name: str, folder: str | os.PathLike | None = None, classes: Sequence[str] | None = None) -> Corpus:
+    """Reads a corpus from disk. No sound is decoded.
+
+    Args:
+        name: One of `NAMES`. `DESCRIPTIONS[name]` says what it expects.
+        folder: The corpus' folder; for `"manifest"` the path of the CSV. May be `None` for `"demo"` only,
+            which is then made in the user's cache folder.
+        classes: Labels to keep, at least two, or `None` for all. The order of `Corpus.labels` stays the
+            corpus'.
+
+    Returns:
+        A `Corpus`.
+
+    Raises:
+        CorpusError: If the name is unknown, the folder is missing or is not the corpus, a class is unknown or
+            listed twice, or fewer than two classes are left.
+
+    Example:
+
+    >>> load("demo", classes=["sadness", "anger"])
+    Corpus(demo: 96 clips, 2 classes, 6 speakers)
+    """
+    if name not in _READERS:
+        raise CorpusError(
+            f"`name` must be one of {', '.join(NAMES)}. Received: {name!r}.{did_you_mean(name, NAMES)} "
+            'For recordings of your own use "folder" or "manifest".'
+        )
+    if folder is None and name != "demo":
+        raise CorpusError(
+            f"Corpus {name!r} is read from disk, so `folder` must say where it lies. Received: None. "
+            f"{DESCRIPTIONS[name]}"
+        )
+    corpus = _READERS[name].read(folder)
+    if classes is not None:
+        corpus = _keep_classes(corpus, classes)
+    if len(corpus.labels) < 2:
+        raise CorpusError(
+            f"A corpus needs at least two classes. Received: {name!r} from {corpus.folder} with "
+            f"{list(corpus.labels)}. Add clips of another class, or keep more in `classes`."
+        )
+    return corpus
+
+
+def load_any(path: str | os.PathLike) -> Corpus:
+    """Reads recordings of one's own: a `.csv` file as a manifest, a folder as one sub-folder a class.
+
+    Raises:
+        CorpusError: If the path is neither, or its content is not such a corpus.
+    """
+    where = absolute(path)
+    if where.is_dir():
+        return load("folder", where)
+    if where.suffix.lower() == ".csv":
+        return load("manifest", where)
+    raise CorpusError(
+        "Recordings are given as a .csv manifest or as a folder with one sub-folder a class. "
+        f"Received: {where}, which {'is neither' if where.exists() else 'does not exist'}. "
+        f"For a published corpus name it: {', '.join(NAMES)}."
+    )
+
+
+def _keep_classes(corpus: Corpus, classes: Sequence[str]) -> Corpus:
+    if isinstance(classes, str):
+        raise CorpusError(f"`classes` must be a list of labels. Received: {classes!r}. Write [{classes!r}, ...].")
+    for label in classes:
+        if label not in corpus.labels:
+            raise CorpusError(
+                f"`classes` must be labels of the corpus: {', '.join(corpus.labels)}. "
+                f"Received: {label!r}.{did_you_mean(label, corpus.labels)}"
+            )
+    if len(set(classes)) < len(classes):
+        raise CorpusError(f"`classes` lists each label once. Received: {list(classes)}. Delete the second mention.")
+    clips = tuple(clip for clip in corpus.clips if clip.label in classes)
+    return replace(corpus, clips=clips, labels=tuple(label for label in corpus.labels if label in classes))
