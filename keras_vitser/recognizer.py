@@ -1,0 +1,286 @@
+"""`Recognizer`: a sound goes in, an emotion comes out. The door for people who only want answers."""
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_vitser
+from keras_vitser.audio import read_waveform, resample
+from keras_vitser.errors import ModelFolderError, NonFiniteAudioError, NoSamplesError, PredictionError
+from keras_vitser.files import sha256, whole_folder
+from keras_vitser.layers import LogMelImage
+from keras_vitser.models import load_model
+
+NETWORK_FILE = "model.keras"
+SETTINGS_FILE = "recognizer.json"
+CARD_FILE = "MODEL_CARD.md"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was heard in one recording.
+
+    Attributes:
+        label: The most probable label.
+        probabilities: float32 array `(classes,)`, sums to 1, in the order of `labels`.
+        labels: The labels.
+        seconds_used: Seconds of the recording that were read, at most the network's length.
+    """
+
+    label: str
+    probabilities: np.ndarray
+    labels: tuple[str, ...]
+    seconds_used: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a network has learned or been chosen from, so that it is not tested on it.
+
+    Attributes:
+        protocol: Name of the protocol, or `""` where nothing is known.
+        leaky: Whether copies of test clips were trained on.
+        clips: Content hashes of the recordings.
+        speakers: `corpus/speaker` names.
+        sentence: The scores beside chance, as one line.
+    """
+
+    protocol: str = ""
+    leaky: bool = False
+    clips: frozenset[str] = frozenset()
+    speakers: frozenset[str] = frozenset()
+    sentence: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol,
+            "leaky": self.leaky,
+            "sentence": self.sentence,
+            "speakers": sorted(self.speakers),
+            "clips": sorted(self.clips),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Provenance":
+        return cls(
+            protocol=values["protocol"],
+            leaky=values["leaky"],
+            sentence=values["sentence"],
+            speakers=frozenset(values["speakers"]),
+            clips=frozenset(values["clips"]),
+        )
+
+
+@dataclass
+class Recognizer:
+    """A trained network with the front end and the labels that belong to it.
+
+    Args:
+        network: Model from images `(batch, bands, frames, 1)` to logits `(batch, classes)`.
+        labels: Names of the classes, in the order of the logits.
+        front_end: The `LogMelImage` that the network was trained on. Defaults to `LogMelImage()`.
+        provenance: What the network was trained on.
+
+    Raises:
+        ModelFolderError: Labels, network and front end do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_vitser.models import ViTSER
+        >>> recognizer = Recognizer(ViTSER.student(2, depth=1), ["calm", "upset"])
+        >>> answer = recognizer.predict(np.zeros(16000, "float32"), sampling_rate=16000)
+        >>> answer.label in answer.labels, answer.seconds_used
+        (True, 1.0)
+    """
+
+    network: keras.Model
+    labels: Sequence[str]
+    front_end: LogMelImage | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self):
+        self.labels = tuple(self.labels)
+        self.front_end = self.front_end or LogMelImage()
+        classes = self.network.output_shape[-1]
+        if len(self.labels) != classes or len(set(self.labels)) != classes:
+            raise ModelFolderError(
+                f"a network of {classes} classes needs {classes} different labels. Received: {list(self.labels)}"
+            )
+        wanted, given = tuple(self.network.input_shape[1:]), (*self.front_end.image_size, 1)
+        if wanted != given:
+            raise ModelFolderError(f"the network takes images {wanted}, and the front end makes {given}")
+        self._probabilities = self._build()
+
+    def _build(self) -> keras.Model:
+        waveforms = keras.Input((self.front_end.clip_samples,), name="waveform")
+        logits = self.network(self.front_end(waveforms), training=False)
+        return keras.Model(waveforms, keras.layers.Softmax(dtype="float32")(logits))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Recognizer":
+        """Loads a model folder, on any backend. Nothing in it is run as code.
+
+        Args:
+            folder: Folder that `save` or a training run wrote (`RUN/model`), or the run itself.
+
+        Raises:
+            ModelFolderError: The folder is missing, is no model folder, or a file in it is
+                missing, was changed, or comes from a newer version.
+        """
+        folder = Path(folder)
+        if not (folder / SETTINGS_FILE).is_file() and (folder / "model" / SETTINGS_FILE).is_file():
+            folder = folder / "model"
+        settings = _read_settings(folder)
+        network = load_model(folder / NETWORK_FILE, compile=False)
+        front_end = LogMelImage.from_config(settings["front_end"])
+        return cls(network, settings["labels"], front_end, Provenance.from_dict(settings["provenance"]))
+
+    def save(self, folder: str | os.PathLike, card: str = "") -> Path:
+        """Writes a model folder: network, settings and model card; whole or not at all.
+
+        Args:
+            folder: New folder.
+            card: Text of the model card, Markdown.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: The folder is already there.
+        """
+        with whole_folder(folder) as part:
+            self.network.save(part / NETWORK_FILE)
+            (part / CARD_FILE).write_text(card, encoding="utf-8")
+            settings = {
+                "format": _FORMAT,
+                "keras_vitser": keras_vitser.__version__,
+                "labels": list(self.labels),
+                "sampling_rate": self.front_end.sampling_rate,
+                "front_end": self.front_end.get_config(),
+                "sha256": {name: sha256(part / name) for name in (NETWORK_FILE, CARD_FILE)},
+                "provenance": self.provenance.to_dict(),
+            }
+            (part / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        return Path(folder)
+
+    def predict(
+        self,
+        source: str | os.PathLike | bytes | np.ndarray | Sequence,
+        *,
+        sampling_rate: float | None = None,
+        batch_size: int = 32,
+    ) -> Answer | list[Answer]:
+        """Says which emotion is heard.
+
+        Of a recording longer than the network's 4 s the first 4 s are used, as in the
+        paper; the answer's `seconds_used` and one warning a call say so.
+
+        Args:
+            source: Path of a sound file, the bytes of one, a float array `(samples,)` with
+                full scale at -1 and 1, or a list of these.
+            sampling_rate: Hz, needed for arrays and used for nothing else.
+            batch_size: Positive int, recordings that are worked on at a time.
+
+        Returns:
+            An `Answer`, or a list of them for a list.
+
+        Raises:
+            AudioError: A file cannot be used; the message names it.
+            PredictionError: An argument cannot be answered; the message says why.
+        """
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise PredictionError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
+        single = not isinstance(source, list | tuple)
+        sources = [source] if single else source
+        answers = []
+        for start in range(0, len(sources), batch_size):
+            batch = sources[start : start + batch_size]
+            answers += self._answer([self._waveform(item, sampling_rate) for item in batch])
+        self._warn_of_cuts(answers)
+        answers = [answer for answer, _ in answers]
+        return answers[0] if single else answers
+
+    def _waveform(self, item, sampling_rate) -> np.ndarray:
+        if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
+            return read_waveform(item, sampling_rate=self.front_end.sampling_rate)
+        if not isinstance(item, np.ndarray):
+            raise PredictionError(
+                "a recording is a path, the bytes of a sound file, or a NumPy array of samples. "
+                f"Received: {type(item).__name__}; give numpy.asarray(samples, 'float32')"
+            )
+        if sampling_rate is None:
+            raise PredictionError(
+                "an array does not say how fast it was recorded; give its rate in Hz, sampling_rate=16000 for instance"
+            )
+        if not (isinstance(sampling_rate, int | float | np.number) and 0 < sampling_rate < float("inf")):
+            raise PredictionError(f"`sampling_rate` must be a positive number, Hz. Received: {sampling_rate!r}")
+        if item.ndim != 1 or not np.issubdtype(item.dtype, np.floating):
+            raise PredictionError(
+                "an array must be of floats and of shape (samples,), full scale at -1 and 1. "
+                f"Received: {item.dtype} of shape {item.shape}; average channels, divide 16-bit samples by 32768, "
+                "and give several recordings as a list"
+            )
+        if not item.size:
+            raise NoSamplesError("the given array holds no samples; expected a recording")
+        if not np.isfinite(item).all():
+            raise NonFiniteAudioError("the given array holds samples that are NaN or infinite")
+        return resample(item, sampling_rate, self.front_end.sampling_rate)
+
+    def _answer(self, waveforms: list[np.ndarray]) -> list[tuple[Answer, bool]]:
+        """Each answer, and whether the recording was cut."""
+        length = self.front_end.clip_samples
+        # A power of two of rows, so that a handful of compiled graphs serve every batch.
+        rows = 1 << (len(waveforms) - 1).bit_length()
+        batch = np.zeros((rows, length), np.float32)
+        for row, waveform in zip(batch, waveforms, strict=False):
+            row[: min(len(waveform), length)] = waveform[:length]
+        probabilities = self._probabilities.predict_on_batch(batch)
+        answers = []
+        for waveform, row in zip(waveforms, probabilities, strict=False):
+            seconds = min(len(waveform), length) / self.front_end.sampling_rate
+            answer = Answer(self.labels[int(row.argmax())], row, self.labels, seconds)
+            answers.append((answer, len(waveform) > length))
+        return answers
+
+    def _warn_of_cuts(self, answers: list[tuple[Answer, bool]]) -> None:
+        cut = sum(is_cut for _, is_cut in answers)
+        if cut:
+            seconds = self.front_end.clip_seconds
+            warnings.warn(
+                f"{cut} of {len(answers)} recordings last longer than {seconds:g} s; their first {seconds:g} s "
+                "were used, as the network was trained",
+                stacklevel=3,
+            )
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        raise ModelFolderError(
+            f"{folder}: is not a model folder (there is no {SETTINGS_FILE}); give the folder `model` of a training run"
+        )
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        version, hashes = settings["format"], settings["sha256"]
+        missing = {"labels", "front_end", "provenance"} - settings.keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        version, hashes, missing = None, {}, set()
+    if version is None or missing or NETWORK_FILE not in hashes:
+        raise ModelFolderError(f"{path}: is damaged; copy the model folder again")
+    if version > _FORMAT:
+        raise ModelFolderError(f"{path}: was written by a newer keras_vitser ({settings.get('keras_vitser')}); update")
+    for name, expected in hashes.items():
+        file = folder / Path(name).name
+        if not file.is_file():
+            raise ModelFolderError(f"{file}: is missing; copy the model folder again")
+        if sha256(file) != expected:
+            raise ModelFolderError(f"{file}: is not the file that was saved; copy the model folder again")
+    return settings
