@@ -1,0 +1,53 @@
+"""Batches in an order that is a function of seed and epoch alone, the same on each backend."""
+
+import keras
+import numpy as np
+
+from keras_vitser.distillation import attach_teacher_features
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled batches of images.
+
+    Every batch is full, so that one graph is compiled: what is left over in an epoch
+    (fewer than a batch) is left out, and another epoch leaves out others.
+
+    Args:
+        images: float32 array `(examples, bands, frames, 1)`.
+        labels: Int array `(examples,)`, or `None` for batches of images alone.
+        batch_size: Positive int; at most the number of examples is used.
+        seed: Int.
+        teacher_features: Array `(examples, width)` that goes with the images, or `None`.
+
+    Example:
+        >>> batches = Batches(np.zeros((10, 8, 8, 1), "float32"), np.zeros(10, int), 4, seed=0)
+        >>> len(batches), batches[0][0].shape
+        (2, (4, 8, 8, 1))
+    """
+
+    def __init__(self, images, labels, batch_size, seed, teacher_features=None):
+        super().__init__()
+        self._images = images
+        self._labels = labels
+        self._features = teacher_features
+        self._batch_size = min(batch_size, len(images))
+        self._seed = seed
+        self._epoch = 0
+        self._order = self._shuffled()
+
+    def __len__(self):
+        return len(self._images) // self._batch_size
+
+    def __getitem__(self, index):
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        x = self._images[rows]
+        if self._features is not None:
+            x = attach_teacher_features(x, self._features[rows])
+        return (x,) if self._labels is None else (x, self._labels[rows])
+
+    def on_epoch_end(self):
+        self._epoch += 1
+        self._order = self._shuffled()
+
+    def _shuffled(self):
+        return np.random.default_rng((self._seed, self._epoch)).permutation(len(self._images))

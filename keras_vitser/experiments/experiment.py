@@ -1,0 +1,286 @@
+"""An experiment from recordings to scores: split, images, three stages, measurement, run folder."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vitser import corpora
+from keras_vitser.audio import Augmentation
+from keras_vitser.corpora import Corpus, Example, Split, cache_folder, find_leaks, protocols
+from keras_vitser.errors import ConfigError
+from keras_vitser.evaluation import (
+    Scores,
+    confusion_figure,
+    learning_curves_figure,
+    save_figure,
+    score,
+    sentence,
+    write_report,
+)
+from keras_vitser.experiments import provenance, stages
+from keras_vitser.experiments.config import Config, NetworkSection, load_config
+from keras_vitser.experiments.image_cache import ImageCache
+from keras_vitser.experiments.model_card import model_card
+from keras_vitser.experiments.run_folder import RunFolder, environment
+from keras_vitser.experiments.tracking import Tracker
+from keras_vitser.layers import LogMelImage
+from keras_vitser.models import ViTSER
+from keras_vitser.recognizer import Provenance, Recognizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: The run folder.
+        metrics: What `metrics.json` holds: `protocol`, `leaky`, and the scores of `teacher`
+            and `student`, with chance.
+        sentences: The scores as one line a network.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    sentences: dict[str, str]
+
+    @property
+    def model_folder(self) -> Path:
+        """The student, for `Recognizer.load`."""
+        return self.folder / "model"
+
+
+def run(
+    config: "str | os.PathLike | Config | None" = None,
+    data: str | os.PathLike | None = None,
+    *,
+    runs: str | os.PathLike = "runs",
+    overrides: dict[str, Any] | None = None,
+    progress: Callable[[str, int, int], None] = lambda task, done, total: None,
+) -> Run:
+    """Trains a teacher and a student on a corpus, measures both, and leaves a run folder.
+
+    Sets the seeds of Python, NumPy and the backend (`keras.utils.set_random_seed`) to the
+    config's: the same config, data and backend on the same machine give the same scores.
+
+    Args:
+        config: Path of a config, the name of a shipped one (`savee`, `demo`, ...), a
+            `Config`, or `None` for the defaults: one folder a class, speaker-independent.
+        data: Folder of the corpus, or CSV for corpus `manifest`. May be left out for `demo`.
+        runs: Folder that the run folder is made in.
+        overrides: Values by dotted key, `{"stages.student.epochs": 5}`.
+        progress: Called with a task's name, the steps done and the steps of all.
+
+    Returns:
+        The `Run`.
+
+    Raises:
+        ConfigError: The config is wrong.
+        CorpusError: The data is not the corpus.
+        ProtocolError: The corpus cannot be split so.
+        AudioError: A recording cannot be used.
+        LeakageError: A given network was trained on a test clip or test speaker.
+    """
+    config = load_config(config, overrides)
+    corpus = corpora.load(config.corpus.name, data, config.corpus.classes)
+    settings = {"seed": config.seed, **config.protocol.settings()}
+    if config.protocol.name != "paper":
+        settings["copies"] = config.augmentation.copies
+    split = protocols.split(corpus, config.protocol.name, **settings)
+    given = _given_networks(config, split)
+
+    folder = RunFolder.create(runs, f"{corpus.name}_{split.protocol}_s{config.seed}")
+    log.info("run folder %s", folder.path)
+    folder.write_start(config, split)
+    tracker = Tracker(config, Path(runs), folder.path.name)
+    try:
+        tracker.start(config, split)
+        finished = _Experiment(config, split, given, folder, tracker, progress).run()
+    except BaseException:
+        tracker.fail()
+        raise
+    tracker.end(_flat_scores(finished.metrics), folder.path)
+    return finished
+
+
+def _given_networks(config: Config, split: Split) -> dict[str, Recognizer]:
+    """The networks that the config names, each checked against the split's test part."""
+    keys = {
+        "teacher": ("stages.teacher.from", config.stages.teacher.from_),
+        "student": ("stages.student.initial_weights", config.stages.student.initial_weights),
+    }
+    given = {}
+    for role, (key, path) in keys.items():
+        if path is None:
+            continue
+        # Of a run, the teacher comes from its teacher and the student from its student.
+        in_run = Path(path) / "teacher"
+        recognizer = Recognizer.load(in_run if role == "teacher" and in_run.is_dir() else path)
+        if recognizer.front_end.image_size != _front_end(config).image_size:
+            raise ConfigError(
+                f"{key}: {path} takes images {recognizer.front_end.image_size}, and this config makes "
+                f"{_front_end(config).image_size}; use its front_end section"
+            )
+        provenance.refuse_leaks(recognizer.provenance, split, f"{key}: {path}")
+        given[role] = recognizer
+    return given
+
+
+class _Experiment:
+    """The steps of one run, which share config, split and folder."""
+
+    def __init__(self, config, split, given, folder, tracker, progress):
+        self.config: Config = config
+        self.split: Split = split
+        self.given: dict[str, Recognizer] = given
+        self.folder: RunFolder = folder
+        self.tracker: Tracker = tracker
+        self.progress = progress
+        self.front_end = _front_end(config)
+        self.watcher = stages.Watcher(epoch=self._epoch, batch=progress)
+
+    def run(self) -> Run:
+        keras.utils.set_random_seed(self.config.seed)
+        train, validation, test = self._parts()
+        teacher = self._teacher(train, validation)
+        student = self._student(teacher, train, validation)
+        logits = {
+            "teacher": stages.in_full_batches(teacher, test.images),
+            "student": stages.in_full_batches(student, test.images),
+        }
+        probabilities = {role: stages.probabilities(values) for role, values in logits.items()}
+        return self._report({"teacher": teacher, "student": student}, test, probabilities)
+
+    def _parts(self) -> tuple[stages.Part, stages.Part, stages.Part]:
+        augmentation = self.config.augmentation
+        strengths = Augmentation(augmentation.noise_snr_db, augmentation.speed, augmentation.shift_seconds)
+        cache = ImageCache(cache_folder(), self.front_end, strengths, self.config.seed)
+        parts = []
+        for name in ("train", "validation", "test"):
+            examples = getattr(self.split, name)
+            images = cache.images(examples, lambda done, total, name=name: self.progress(f"{name} images", done, total))
+            parts.append(stages.Part(images, _labels(self.split.corpus, examples)))
+        return tuple(parts)
+
+    def _teacher(self, train, validation) -> keras.Model:
+        if "teacher" in self.given:
+            log.info("stage teacher: skipped, the teacher is given")
+            return self.given["teacher"].network
+        network = ViTSER.teacher(**self._network_arguments(self.config.teacher))
+        stages.train_teacher(network, train, validation, self.config.stages.teacher, self.config.seed, self.watcher)
+        self.folder.write_checkpoint("teacher", network)
+        return network
+
+    def _student(self, teacher, train, validation) -> keras.Model:
+        settings = self.config.stages
+        network = ViTSER.student(**self._network_arguments(self.config.student))
+        if "student" in self.given:
+            provenance.take_weights(network, self.split.corpus.labels, self.given["student"])
+        stages.match_features(teacher, network, train, settings.matching, self.config.seed, self.watcher)
+        self.folder.write_checkpoint("matching", network)
+        stages.tune_student(teacher, network, train, validation, settings.student, self.config.seed, self.watcher)
+        self.folder.write_checkpoint("student", network)
+        return network
+
+    def _network_arguments(self, section: NetworkSection) -> dict[str, Any]:
+        return {
+            "num_classes": len(self.split.corpus.labels),
+            "image_size": self.front_end.image_size,
+            **section.model_dump(),
+        }
+
+    def _epoch(self, row: dict[str, Any]) -> None:
+        self.folder.add_progress(row)
+        self.tracker.epoch(row)
+
+    def _report(self, networks, test, probabilities) -> Run:
+        split, folder = self.split, self.folder
+        names = split.corpus.labels
+        speakers = [example.clip.speaker for example in split.test]
+        if None in speakers:
+            speakers = None
+        scores = {role: score(test.labels, values, names, speakers) for role, values in probabilities.items()}
+        if "teacher" in self.given and self.given["teacher"].labels != names:
+            del scores["teacher"], probabilities["teacher"]  # it names other classes
+        sentences = {role: sentence(values, split.protocol, split.leaky) for role, values in scores.items()}
+        metrics = {
+            "corpus": split.corpus.name,
+            "protocol": split.protocol,
+            "leaky": split.leaky,
+            "split": split.description,
+            "leaks": find_leaks(split).sentence(),
+            **{role: values.to_dict() for role, values in scores.items()},
+        }
+        folder.write_json("metrics.json", metrics)
+        folder.write_predictions(split, probabilities)
+        self._save_networks(networks, sentences)
+        self._write_pictures_and_report(scores)
+        return Run(folder.path, metrics, sentences)
+
+    def _save_networks(self, networks, sentences) -> None:
+        own = provenance.of_split(self.split, list(self.given.values()))
+        labels = {"teacher": self.split.corpus.labels, "student": self.split.corpus.labels}
+        if "teacher" in self.given:
+            labels["teacher"] = self.given["teacher"].labels
+        for role, place in (("teacher", self.folder.teacher), ("student", self.folder.model)):
+            line = sentences.get(role, "")
+            history = Provenance(own.protocol, own.leaky, own.clips, own.speakers, line)
+            if role == "teacher" and "teacher" in self.given:
+                history = self.given["teacher"].provenance
+            card = model_card(role, networks[role], labels[role], self.split, line)
+            Recognizer(networks[role], labels[role], self.front_end, history).save(place, card)
+
+    def _write_pictures_and_report(self, scores: dict[str, Scores]) -> None:
+        split, folder = self.split, self.folder
+        names = list(split.corpus.labels)
+        pictures = {}
+        for role, values in scores.items():
+            title = f"{role.capitalize()}, {split.protocol}" + (" (leaky)" if split.leaky else "")
+            path = folder.figures / f"confusion_{role}.png"
+            save_figure(confusion_figure(values, names, title), path)
+            pictures[f"Confusion matrix of the {role}"] = path
+        if rows := folder.progress():
+            path = folder.figures / "learning_curves.png"
+            save_figure(learning_curves_figure(rows), path)
+            pictures["Learning curves"] = path
+        write_report(
+            folder.path / "report.html",
+            title=folder.path.name,
+            protocol=split.protocol,
+            description=split.description,
+            leaky=split.leaky,
+            warnings=list(split.warnings),
+            leaks_sentence=find_leaks(split).sentence(),
+            labels=names,
+            networks=scores,
+            part_sizes={name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+            figures=pictures,
+            environment=environment(),
+            notes=[f"Recordings: {split.corpus.name}. Terms: {split.corpus.terms}"],
+        )
+
+
+def _front_end(config: Config) -> LogMelImage:
+    try:
+        return LogMelImage(**config.front_end.model_dump(), name="front_end")
+    except ValueError as error:
+        raise ConfigError(f"front_end: {error}") from None
+
+
+def _labels(corpus: Corpus, examples: tuple[Example, ...]) -> np.ndarray:
+    return np.array([corpus.label_index(example.clip) for example in examples], np.int32)
+
+
+def _flat_scores(metrics: dict[str, Any]) -> dict[str, float]:
+    wanted = ("weighted_accuracy", "unweighted_accuracy", "macro_f1")
+    roles = [role for role in ("teacher", "student") if role in metrics]
+    return {f"test/{role}/{name}": metrics[role][name] for role in roles for name in wanted} | {
+        f"test/chance_{name}": value for name, value in metrics["student"]["chance"].items()
+    }

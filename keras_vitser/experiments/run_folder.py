@@ -1,0 +1,167 @@
+"""What a run leaves behind: one folder, each file in it whole."""
+
+import csv
+import datetime
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_vitser
+from keras_vitser.audio import COPIES
+from keras_vitser.corpora import Split
+from keras_vitser.errors import RunFolderError
+from keras_vitser.experiments.config import Config
+from keras_vitser.files import whole_file
+
+_PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "soundfile", "soxr", "mlflow")
+
+
+class RunFolder:
+    """Writes the files of one run.
+
+    Args:
+        path: The folder, which exists.
+
+    Example:
+        >>> import tempfile
+        >>> run = RunFolder.create(tempfile.mkdtemp(), "savee_speaker_independent_s0")
+        >>> run.path.name.endswith("_savee_speaker_independent_s0")
+        True
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.teacher = self.path / "teacher"
+        self.model = self.path / "model"
+        self.figures = self.path / "figures"
+        self.checkpoints = self.path / "checkpoints"
+
+    @classmethod
+    def create(cls, parent: str | os.PathLike, name: str) -> "RunFolder":
+        """Makes a new folder named after today and the run; a second one of the day gets `-2`, and so on.
+
+        Raises:
+            RunFolderError: The folder cannot be made.
+        """
+        stem = f"{datetime.date.today().isoformat()}_{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"
+        number = 1
+        while True:
+            path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if not path.exists():
+                    raise RunFolderError(f"{parent}: is a file; give a folder to write runs to") from None
+                number += 1
+            except OSError as error:
+                raise RunFolderError(f"{path}: cannot be made ({error.strerror}); give another `--runs`") from None
+        run = cls(path)
+        for folder in (run.figures, run.checkpoints):
+            folder.mkdir()
+        return run
+
+    def write_text(self, name: str, text: str) -> None:
+        with whole_file(self.path / name) as part:
+            part.write_text(text, encoding="utf-8")
+
+    def write_json(self, name: str, values: Any) -> None:
+        self.write_text(name, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+    def write_start(self, config: Config, split: Split) -> None:
+        """Writes what is known before training: config, environment, split."""
+        self.write_text("config.yaml", config.to_yaml())
+        self.write_json("environment.json", environment())
+        self.write_text("split.csv", _split_table(split))
+
+    def add_progress(self, row: dict[str, Any]) -> None:
+        """Adds one line to `progress.jsonl`."""
+        with (self.path / "progress.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def progress(self) -> list[dict[str, Any]]:
+        """The lines of `progress.jsonl` so far."""
+        path = self.path / "progress.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def write_checkpoint(self, stage: str, network: keras.Model) -> None:
+        """Keeps the weights that a stage ended with."""
+        with whole_file(self.checkpoints / f"{stage}.weights.h5") as part:
+            network.save_weights(part)
+
+    def write_predictions(self, split: Split, probabilities: dict[str, np.ndarray]) -> None:
+        """Writes `predictions.csv`: one line a test example, with each network's answer."""
+        labels = split.corpus.labels
+        columns = [f"{network}_{label}" for network in probabilities for label in labels]
+        rows = []
+        for index, example in enumerate(split.test):
+            answers = [labels[int(values[index].argmax())] for values in probabilities.values()]
+            numbers = [f"{number:.6f}" for values in probabilities.values() for number in values[index]]
+            rows.append([*_example_cells(split, example), *answers, *numbers])
+        header = ["path", "copy", "label", "speaker", *probabilities, *columns]
+        self.write_text("predictions.csv", _table(header, rows))
+
+
+def environment() -> dict[str, Any]:
+    """Versions, backend and machine of this process, for `environment.json`."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "keras_vitser": keras_vitser.__version__,
+        "git_commit": _git_commit(),
+        "backend": keras.backend.backend(),
+        "versions": versions,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this package is run from, if it is one."""
+    root = Path(keras_vitser.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _split_table(split: Split) -> str:
+    comments = [f"# {line}" for line in (f"protocol: {split.protocol}", split.description, *split.warnings)]
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    rows = [[*_example_cells(split, example), part] for part, examples in parts.items() for example in examples]
+    table = _table(["path", "copy", "label", "speaker", "part"], rows)
+    return "\n".join(comments) + "\n" + table
+
+
+def _example_cells(split: Split, example) -> list[str]:
+    clip = example.clip
+    path = Path(os.path.relpath(clip.path, split.corpus.folder)).as_posix()
+    return [path, COPIES[example.copy], clip.label, clip.speaker or ""]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return file.getvalue()

@@ -1,0 +1,189 @@
+"""The three stages of paper 1 (Kim and Lee 2024): teacher, matching, student."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vitser.distillation import Distiller, halving_schedule
+from keras_vitser.evaluation import Scores, score
+from keras_vitser.experiments.batches import Batches
+from keras_vitser.experiments.config import StageSection, StudentStage
+
+_PREDICTION_BATCH = 32
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images and labels of one part of a split."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who hears of a stage's progress.
+
+    Attributes:
+        epoch: Called with a dict after each epoch (stage, epoch, losses, scores, seconds).
+        batch: Called with the stage's name, the batches done and the batches of all its epochs.
+    """
+
+    epoch: Callable[[dict[str, Any]], None] = lambda row: None
+    batch: Callable[[str, int, int], None] = lambda stage, done, total: None
+
+
+def train_teacher(
+    network: keras.Model, train: Part, validation: Part, settings: StageSection, seed: int, watcher: Watcher
+) -> None:
+    """Stage (a): the teacher learns the labels. It ends with the weights of its best epoch on `validation`."""
+    network.compile(
+        _optimizer(settings),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+    )
+    batches = Batches(train.images, train.labels, settings.batch_size, seed)
+    best = BestEpoch(network, validation)
+    _fit(network, batches, "teacher", settings, [best, _Progress("teacher", settings, batches, watcher)])
+
+
+def match_features(
+    teacher: keras.Model, student: keras.Model, train: Part, settings: StageSection, seed: int, watcher: Watcher
+) -> None:
+    """Stage (b): the student learns the teacher's feature map; no labels, nothing to choose an epoch by."""
+    distiller = Distiller(teacher, student, alpha=1.0, label_weight=0.0)
+    _distill(distiller, train, "matching", settings, [], seed, watcher)
+
+
+def tune_student(
+    teacher: keras.Model,
+    student: keras.Model,
+    train: Part,
+    validation: Part,
+    settings: StudentStage,
+    seed: int,
+    watcher: Watcher,
+) -> None:
+    """Stage (c): labels and feature map. It ends with the weights of its best epoch on `validation`."""
+    distiller = Distiller(teacher, student, alpha=settings.alpha)
+    _distill(distiller, train, "student", settings, [BestEpoch(student, validation)], seed, watcher)
+
+
+def in_full_batches(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What a network says of images, float32 `(examples, ...)`; one graph serves all, the last batch too."""
+    padding = -len(images) % _PREDICTION_BATCH
+    padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
+    answers = network.predict(padded, batch_size=_PREDICTION_BATCH, verbose=0)
+    return answers[: len(images)].astype(np.float32)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax in float64, rows summing to 1."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Measures a network after each epoch and leaves it with its best epoch's weights.
+
+    Best is the highest unweighted accuracy; of equals, the lowest cross-entropy. Adds
+    `validation_weighted_accuracy`, `validation_unweighted_accuracy` and
+    `validation_loss` to the epoch's logs.
+
+    Args:
+        network: The network that is measured.
+        validation: What it is measured on.
+    """
+
+    def __init__(self, network: keras.Model, validation: Part):
+        super().__init__()
+        self._network = network
+        self._validation = validation
+        self._best: tuple[float, float] | None = None
+        self._weights: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        scores = self._score()
+        logs["validation_loss"] = scores.log_loss
+        logs["validation_weighted_accuracy"] = scores.weighted_accuracy
+        logs["validation_unweighted_accuracy"] = scores.unweighted_accuracy
+        reached = (scores.unweighted_accuracy, -scores.log_loss)
+        if self._best is None or reached > self._best:
+            self._best, self._weights = reached, self._network.get_weights()
+
+    def on_train_end(self, logs=None):
+        if self._weights:
+            self._network.set_weights(self._weights)
+
+    def _score(self) -> Scores:
+        logits = in_full_batches(self._network, self._validation.images)
+        names = [str(index) for index in range(logits.shape[1])]
+        return score(self._validation.labels, probabilities(logits), names)
+
+
+class _Progress(keras.callbacks.Callback):
+    """Tells the watcher of batches and epochs. Comes after `BestEpoch`, whose logs it passes on."""
+
+    def __init__(self, stage: str, settings: StageSection, batches: Batches, watcher: Watcher):
+        super().__init__()
+        self._stage = stage
+        self._total = settings.epochs * len(batches)
+        self._clips = len(batches) * len(next(iter(keras.tree.flatten(batches[0]))))
+        self._watcher = watcher
+        self._done = 0
+        self._rows: list[dict[str, Any]] = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done += 1
+        self._end = time.perf_counter()
+        self._watcher.batch(self._stage, self._done, self._total)
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self._end - self._start
+        row = {"stage": self._stage, "epoch": epoch + 1}
+        row |= {name: float(value) for name, value in sorted(logs.items())}
+        row |= {"seconds": round(seconds, 3), "clips_per_second": round(self._clips / seconds, 2)}
+        self._rows.append(row)
+        self._watcher.epoch(row)
+
+    def on_train_end(self, logs=None):
+        if self._rows:
+            # The first epoch holds the compilation; where there are others, they tell the speed.
+            rows = self._rows[1:] or self._rows
+            rate = self._clips * len(rows) / sum(row["seconds"] for row in rows)
+            log.info("stage %s: %d epochs, %.1f clips a second", self._stage, len(self._rows), rate)
+
+
+def _distill(distiller, train, stage, settings, callbacks, seed, watcher):
+    if not settings.epochs:
+        return
+    features = None
+    if distiller.alpha:
+        # The pool is fixed, so the teacher speaks once for all epochs.
+        features = in_full_batches(distiller.teacher_feature_model, train.images)
+    labels = train.labels if distiller.label_weight else None
+    batches = Batches(train.images, labels, settings.batch_size, seed, features)
+    distiller.compile(_optimizer(settings))
+    callbacks = [*callbacks, _Progress(stage, settings, batches, watcher)]
+    _fit(distiller, batches, stage, settings, callbacks)
+
+
+def _fit(network, batches, stage, settings, callbacks):
+    if not settings.epochs:
+        return
+    schedule = halving_schedule(settings.learning_rate, settings.halve_every)
+    network.fit(batches, epochs=settings.epochs, callbacks=[schedule, *callbacks], verbose=0)
+
+
+def _optimizer(settings: StageSection) -> keras.optimizers.Optimizer:
+    return keras.optimizers.Adam(settings.learning_rate, weight_decay=settings.weight_decay or None)
