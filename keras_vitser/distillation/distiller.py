@@ -167,7 +167,12 @@ class Distiller(keras.Model):
 
     def teacher_features(self, inputs):
         """The teacher's features of a batch, in inference mode, `(batch, ...)`."""
-        return self._teacher_tap.model(inputs, training=False)["feature"]
+        return self.teacher_feature_model(inputs, training=False)
+
+    @property
+    def teacher_feature_model(self):
+        """The teacher's layers up to its feature, as a model; its `predict` gives what is matched."""
+        return self._teacher_tap.model
 
     # The parts of a training step that no backend changes; `train_step/` calls them.
 
@@ -190,18 +195,18 @@ class Distiller(keras.Model):
     def student_losses(self, inputs, y, sample_weight, teacher_features):
         """One forward pass of the student: the losses as a dict, and the logits."""
         outputs = self._student_tap.model(inputs, training=True)
+        feature, logits = (outputs["feature"], outputs["logits"]) if self.label_weight else (outputs, None)
         losses = {}
         total = sum(self.student.losses, start=ops.zeros((), "float32"))
         if self.label_weight:
-            losses["label_loss"] = self._compile_loss(y, outputs["logits"], sample_weight)
+            losses["label_loss"] = self._compile_loss(y, logits, sample_weight)
             total = total + self.label_weight * losses["label_loss"]
         if self.alpha:
-            feature = outputs["feature"]
             if self.projection is not None:
                 feature = self.projection(feature)
             losses["feature_loss"] = self.feature_matching(teacher_features, feature, sample_weight)
             total = total + self.alpha * losses["feature_loss"]
-        return {"loss": total, **losses}, outputs.get("logits")
+        return {"loss": total, **losses}, logits
 
     def record(self, losses, inputs, y, logits, sample_weight):
         """Updates all metrics of a step and returns the logs."""

@@ -17,7 +17,7 @@ class Tap:
         layer_name: Name of the layer whose output is the feature, or `None` for the
             input of the last layer, which for `ViTSER` is the feature map.
         role: `"teacher"` or `"student"`, for messages.
-        with_logits: Bool. Whether the logits are computed too.
+        with_logits: Bool. Whether the model gives a dict of `feature` and `logits`, or the feature alone.
 
     Raises:
         DistillationError: There is no such feature, or the network cannot be tapped.
@@ -26,9 +26,9 @@ class Tap:
     def __init__(self, network, layer_name, role, with_logits):
         _check_network(network, role)
         self.feature_spec = _feature_tensor(network, layer_name, role)
-        outputs = {"feature": self.feature_spec}
+        outputs = self.feature_spec
         if with_logits:
-            outputs["logits"] = network.outputs[0]
+            outputs = {"feature": self.feature_spec, "logits": network.outputs[0]}
         inputs = network.inputs[0] if len(network.inputs) == 1 else network.inputs
         self.model = keras.Model(inputs, outputs, name=f"{role}_tap")
 

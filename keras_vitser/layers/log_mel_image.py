@@ -146,9 +146,7 @@ class LogMelImage(keras.layers.Layer):
         return ops.cast(ops.expand_dims(ops.transpose(image, (0, 2, 1)), -1), self.compute_dtype)
 
     def _cut_or_pad(self, waveforms):
-        silence = ops.zeros_like(waveforms[:, :1])
-        silence = ops.repeat(silence, self.clip_samples, axis=1)
-        waveforms = ops.concatenate([waveforms, silence], axis=1)[:, : self.clip_samples]
+        waveforms = ops.pad(waveforms, ((0, 0), (0, self.clip_samples)))[:, : self.clip_samples]
         if self.normalize_peak:
             peak = ops.max(ops.abs(waveforms), axis=1, keepdims=True)
             waveforms = waveforms / ops.where(peak > 0, peak, ops.ones_like(peak))

@@ -1,0 +1,51 @@
+"""What the commands share: where they print, how they show progress, how they end."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+BACKEND_HELP = "Keras backend: tensorflow, jax or torch. Default: KERAS_BACKEND, else the first one installed."
+
+
+def show_log() -> None:
+    """Sends the package's log and warnings to stderr, a plain line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("keras_vitser")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    # MLflow's first use of a database prints the steps of its schema.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+@contextmanager
+def progress_bars() -> Callable[[str, int, int], None]:
+    """A function for `experiments.run(progress=...)`: a bar a task with the time left; silent where no one looks."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+        tasks = {}
+
+        def update(task: str, done: int, total: int) -> None:
+            if task not in tasks:
+                tasks[task] = bars.add_task(task, total=total)
+            bars.update(tasks[task], completed=done)
+
+        yield update
+
+
+def fail(message: str, code: int = 2) -> typer.Exit:
+    """Prints one line on stderr; raise what it returns."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return typer.Exit(code)

@@ -1,0 +1,57 @@
+"""`keras-vitser corpora`."""
+
+import json
+from pathlib import Path
+
+import typer
+
+from keras_vitser.cli.console import out, show_log
+from keras_vitser.errors import CorpusError
+
+
+def corpora(
+    name: str = typer.Argument(None, help="A corpus: savee, emodb, crema_d, ravdess, manifest, folder, demo."),
+    data: Path = typer.Option(None, help="Where it lies."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """List the corpora that can be read, or say what one on disk holds.
+
+    Examples: keras-vitser corpora --- keras-vitser corpora savee --data PATH/TO/savee
+    """
+    show_log()
+    from keras_vitser import corpora as room
+
+    if name is None:
+        if data is not None:
+            raise CorpusError(f"say which corpus {data} is: keras-vitser corpora NAME --data {data}")
+        _list(room.DESCRIPTIONS, as_json)
+        return
+    corpus = room.load(name, data)
+    counts = corpus.counts()
+    if as_json:
+        answer = {"name": corpus.name, "clips": len(corpus), "terms": corpus.terms, "counts": counts}
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    out.print(f"{corpus.name}: {len(corpus)} clips. Terms: {corpus.terms}", markup=False)
+    _table(counts, corpus.speakers)
+
+
+def _list(descriptions: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(descriptions, ensure_ascii=False))
+        return
+    for name, description in descriptions.items():
+        out.print(f"{name}: {description}", markup=False)
+
+
+def _table(counts: dict[str, dict[str | None, int]], speakers: tuple[str, ...]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    unnamed = any(None in by_speaker for by_speaker in counts.values())
+    columns = [*speakers, *([None] if unnamed else [])]
+    table = Table("class", "clips", *(Text(name or "no name") for name in columns), box=None, pad_edge=False)
+    for label, by_speaker in counts.items():
+        cells = [str(by_speaker.get(speaker, 0)) for speaker in columns]
+        table.add_row(Text(label), str(sum(by_speaker.values())), *cells)
+    out.print(table)

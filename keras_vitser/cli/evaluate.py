@@ -1,0 +1,7 @@
+"""`keras-vitser evaluate`."""
+
+import typer
+
+
+def evaluate(model: str = typer.Argument(None)) -> None:
+    """x"""
