@@ -1,12 +1,19 @@
 """Fixtures that every room's tests share."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 RECORDINGS_VARIABLE = "KERAS_VITSER_RECORDINGS"
 DEFAULT_RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# The demo corpus and images go to a folder of the session's own, not to the user's cache.
+_CACHE = tempfile.TemporaryDirectory(prefix="keras-vitser-tests-")
+os.environ["KERAS_VITSER_CACHE"] = _CACHE.name
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What the commands share: where they print, how they show progress, how they end."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,9 +24,10 @@ def show_log() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    # MLflow's first use of a database prints the steps of its schema.
+    # MLflow's first use of a database prints the steps of its schema; and nobody's training shall phone home.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def corpora(
         print(json.dumps(answer, ensure_ascii=False))
         return
     out.print(f"{corpus.name}: {len(corpus)} clips. Terms: {corpus.terms}", markup=False)
-    _table(counts, corpus.speakers)
+    _table(counts)
 
 
 def _list(descriptions: dict[str, str], as_json: bool) -> None:
@@ -44,14 +44,13 @@ def _list(descriptions: dict[str, str], as_json: bool) -> None:
         out.print(f"{name}: {description}", markup=False)
 
 
-def _table(counts: dict[str, dict[str | None, int]], speakers: tuple[str, ...]) -> None:
+def _table(counts: dict[str, dict[str | None, int]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    unnamed = any(None in by_speaker for by_speaker in counts.values())
-    columns = [*speakers, *([None] if unnamed else [])]
-    table = Table("class", "clips", *(Text(name or "no name") for name in columns), box=None, pad_edge=False)
+    table = Table("class", "clips", "speakers", "clips a speaker", box=None, pad_edge=False)
     for label, by_speaker in counts.items():
-        cells = [str(by_speaker.get(speaker, 0)) for speaker in columns]
-        table.add_row(Text(label), str(sum(by_speaker.values())), *cells)
+        named = [count for speaker, count in by_speaker.items() if speaker is not None and count]
+        span = f"{min(named)} to {max(named)}" if named else "not named"
+        table.add_row(Text(label), str(sum(by_speaker.values())), str(len(named)), span)
     out.print(table)

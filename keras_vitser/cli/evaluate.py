@@ -1,7 +1,54 @@
 """`keras-vitser evaluate`."""
 
+import json
+from pathlib import Path
+
 import typer
 
+from keras_vitser.cli.backend import choose_backend
+from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log
 
-def evaluate(model: str = typer.Argument(None)) -> None:
-    """x"""
+
+def evaluate(
+    model: Path = typer.Argument(help="A model folder or a run folder."),
+    data: Path = typer.Option(None, help="The corpus: its folder, one folder a class, or a CSV (path,label,speaker)."),
+    corpus: str = typer.Option(None, help="Its name, e.g. savee. Default: one folder a class, or a CSV."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    backend: str = typer.Option(None, help=BACKEND_HELP),
+) -> None:
+    """Measure a model on recordings that it was not trained on.
+
+    Clips that the model was trained on, or its best epoch chosen by, are left out and counted; the score says whether
+    it knows the speakers. Example: keras-vitser evaluate runs/RUN/model --corpus savee --data PATH/TO/savee
+    """
+    choose_backend(backend)
+    show_log()
+    from keras_vitser import corpora
+    from keras_vitser.errors import CorpusError
+    from keras_vitser.experiments import evaluate_model
+    from keras_vitser.recognizer import Recognizer
+
+    if corpus is None and data is None:
+        raise CorpusError("say what to measure on: --data FOLDER (one folder a class), --corpus NAME --data FOLDER")
+    recognizer = Recognizer.load(model)
+    clips = corpora.load_any(data) if corpus is None else corpora.load(corpus, data)
+    with progress_bars() as progress:
+        result = evaluate_model(recognizer, clips, progress)
+    if as_json:
+        print(json.dumps({"notes": result.notes, **result.scores.to_dict()}, ensure_ascii=False))
+        return
+    out.print(result.sentence, markup=False)
+    for note in result.notes:
+        out.print(f"note: {note}", markup=False)
+    _table(result.scores)
+
+
+def _table(scores) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("class", "clips", "recall", "precision", box=None, pad_edge=False)
+    for row in scores.per_class:
+        shares = ["-" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("recall", "precision")]
+        table.add_row(Text(row["label"]), str(row["clips"]), *shares)
+    out.print(table)

@@ -45,7 +45,8 @@ def main() -> None:
         code = _ended(error, str(error) or type(error).__name__, 1, debug)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's: an unknown option, a missing argument
-            code = _ended(error, error.format_message(), 2, debug)
+            message = error.format_message()
+            code = _ended(error, message, 2, debug) if message else 2  # no arguments: the help was printed
         else:
             code = _ended(error, f"{type(error).__name__}: {error} (our fault; --debug shows where)", 1, debug)
     sys.exit(code)

@@ -98,16 +98,20 @@ def _writer(as_csv: bool, as_json: bool, labels: tuple[str, ...]):
 
 
 def _table():
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("file", "emotion", "probability", "seconds", box=None, pad_edge=False)
+    table = Table(Column("file", overflow="fold"), "emotion", "probability", "seconds", box=None, pad_edge=False)
+    reasons = []
 
     def write(row):
         if row is None:
             out.print(table)
+            for reason in reasons:
+                print(f"not read: {reason}", file=sys.stderr)
         elif row["error"]:
-            table.add_row(Text(row["path"]), Text("not read: " + row["error"], "red"), "", "")
+            table.add_row(Text(row["path"]), Text("not read", "red"), "", "")
+            reasons.append(row["error"])
         else:
             table.add_row(
                 Text(row["path"]), Text(row["label"]), f"{row['probability']:.2f}", f"{row['seconds_used']:.2f}"

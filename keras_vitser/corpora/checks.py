@@ -4,8 +4,8 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from keras_vitser.audio import COPIES
 from keras_vitser.corpora.corpus import Corpus
-from keras_vitser.corpora.split import COPIES
 from keras_vitser.corpora.wording import did_you_mean, listed
 from keras_vitser.errors import ProtocolError
 

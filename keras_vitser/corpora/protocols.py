@@ -9,12 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from keras_vitser.audio import COPIES
 from keras_vitser.corpora import ravdess
 from keras_vitser.corpora.assembly import assemble, checked_split
 from keras_vitser.corpora.checks import check_speakers_named, integer, known_speakers, number_of_copies
 from keras_vitser.corpora.choosing import dealt_speakers, shuffled, stratified
 from keras_vitser.corpora.corpus import Clip, Corpus
-from keras_vitser.corpora.split import COPIES, Example, Split
+from keras_vitser.corpora.split import Example, Split
 from keras_vitser.corpora.wording import did_you_mean
 from keras_vitser.errors import ProtocolError
 

@@ -5,8 +5,6 @@ from typing import Any
 
 from keras_vitser.corpora.corpus import Clip, Corpus
 
-COPIES = ("as recorded", "noise", "speed", "shift")
-
 
 @dataclass(frozen=True)
 class Example:
@@ -20,6 +18,7 @@ class Example:
     Example:
 
     >>> from pathlib import Path
+    >>> from keras_vitser.audio import COPIES
     >>> COPIES[Example(Clip(Path("a.wav"), "anger"), copy=2).copy]
     'speed'
     """

@@ -2,5 +2,6 @@
 
 from keras_vitser.experiments.config import Config, load_config
 from keras_vitser.experiments.experiment import Run, run
+from keras_vitser.experiments.measuring import Measured, evaluate_model
 
-__all__ = ["Config", "Run", "load_config", "run"]
+__all__ = ["Config", "Measured", "Run", "evaluate_model", "load_config", "run"]

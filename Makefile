@@ -1,0 +1,52 @@
+# make demo   train on generated voices, measure, and hear one clip
+# make test   lint, import rules, and the tests on TensorFlow, JAX and PyTorch
+# Each makes .venv and installs what it needs; the second time, nothing.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Where PyTorch's CPU build comes from another index: TORCH_PIP_ARGS="--extra-index-url <that index>"
+TORCH_PIP_ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RESULTS := .venv/test-results
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+# What does not depend on the backend runs once, on the first.
+BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/contract tests/test_recognizer.py
+
+.PHONY: demo test lint test-tensorflow test-jax test-torch clean
+
+demo: .venv/.installed-demo
+	$(BIN)/keras-vitser train demo
+	$(BIN)/keras-vitser predict "$$($(BIN)/python -c 'from keras_vitser import corpora; print(corpora.load("demo").clips[-1].path)')" \
+		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
+
+test: lint test-tensorflow test-jax test-torch
+	@$(BIN)/python tests/total.py $(RESULTS)/*.xml
+
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+test-tensorflow: .venv/.installed-test
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -rs --junit-xml=$(RESULTS)/tensorflow.xml
+
+test-jax test-torch: test-%: .venv/.installed-test
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -rs --junit-xml=$(RESULTS)/$*.xml $(BACKEND_TESTS)
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.installed-demo: pyproject.toml | .venv/bin/python
+	$(PIP) -e ".[tensorflow-cpu,track]"
+	touch $@
+
+# torch first: its plain name in one step with others may bring several GB of CUDA packages.
+.venv/.installed-test: pyproject.toml | .venv/bin/python
+	$(PIP) "torch==2.13.0" $(TORCH_PIP_ARGS)
+	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,dev]"
+	touch $@ .venv/.installed-demo
+
+clean:
+	rm -rf .venv
