@@ -1,6 +1,7 @@
 """Pictures of a run. Drawn on figures of their own, so that nothing of pyplot changes."""
 
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 120
+_CELL = 0.55  # inches a class
+_CHARACTER = 0.085  # inches, of the default font at 10 points
+_NAME_LENGTH = 22  # characters a line of a class name
 _STAGES = {"teacher": "(a) teacher", "matching": "(b) matching", "student": "(c) student"}
-_CURVES = {
-    "label_loss": "label loss",
-    "feature_loss": "feature loss (L1)",
-    "validation_loss": "validation label loss",
-    "validation_unweighted_accuracy": "validation UA",
+_LOSSES = {
+    "loss": ("total loss", "0.55"),
+    "label_loss": ("label loss", "C0"),
+    "feature_loss": ("feature loss (L1)", "C1"),
+    "validation_loss": ("label loss, validation", "C3"),
+}
+_ACCURACIES = {
+    "accuracy": ("WA, training", "0.55"),
+    "validation_weighted_accuracy": ("WA, validation", "C0"),
+    "validation_unweighted_accuracy": ("UA, validation", "C2"),
 }
 
 
@@ -27,8 +36,11 @@ def confusion_figure(scores: Scores, label_names: Sequence[str], title: str) -> 
 
     Args:
         scores: What to draw.
-        label_names: Names of the classes.
-        title: What was measured, first line; scores and chance follow below it.
+        label_names: Names of the classes; long ones are broken into lines, three at most.
+        title: What was measured and by which protocol. Scores and chance follow below it.
+
+    Raises:
+        ValueError: There are more or fewer names than classes.
 
     Example:
         >>> from keras_vitser.evaluation import score
@@ -37,64 +49,140 @@ def confusion_figure(scores: Scores, label_names: Sequence[str], title: str) -> 
         ['1', '0', '0', '1']
     """
     counts = np.array(scores.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 3.2 + 0.55 * len(label_names)
-    figure = _figure((side + 0.6, side))
+    if len(label_names) != len(counts):
+        raise ValueError(f"`label_names` must name {len(counts)} classes. Received: {list(label_names)}")
+    names = [_lines(name, _NAME_LENGTH, 3) for name in label_names]
+    margin = _CHARACTER * max(len(line) for name in names for line in name.split("\n"))
+    side = max(_CELL * len(names), 2.5)
+    figure = _figure((side + margin + 1.6, side + 0.75 * margin + 1.6))
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
-        colour = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-    places = range(len(label_names))
-    axes.set_xticks(places, label_names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, label_names)
+    picture = _draw_cells(axes, counts)
+    slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    upright = {"rotation": 90}  # slanted names of several lines would run into each other
+    # parse_math=False: a dollar sign in a name is a dollar sign.
+    axes.set_xticks(range(len(names)), names, **(upright if "\n" in "".join(names) else slant), parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("answer")
     axes.set_ylabel("true class")
-    axes.set_title(
-        f"{title}\nUA {scores.unweighted_accuracy:.1%} (chance {scores.chance['uniform']:.1%}), "
-        f"WA {scores.weighted_accuracy:.1%}\n(chance {scores.chance['largest_class']:.1%}), {scores.clips} clips",
-        fontsize="medium",
-    )
+    figure.colorbar(picture, ax=axes, format="{x:.0%}", fraction=0.046, label="share of the true class")
+    title_length = int(figure.get_figwidth() / _CHARACTER)
+    text = "\n".join(_lines(line, title_length, 4) for line in [title, *_score_lines(scores)])
+    figure.suptitle(text, fontsize=10, parse_math=False)
     return figure
 
 
 def learning_curves_figure(progress: list[dict[str, Any]]) -> "Figure":
-    """Losses and validation UA by epoch, a panel a stage.
+    """Losses and accuracies by epoch, a column a stage: losses above, accuracies below.
 
     Args:
-        progress: Rows of a run's `progress.jsonl`: `stage`, `epoch`, and losses and scores.
+        progress: Rows of a run's `progress.jsonl`: `stage` (`teacher`, `matching` or `student`),
+            `epoch` from 1, and any of `loss`, `label_loss`, `feature_loss`, `validation_loss`
+            (nats or L1), `accuracy`, `validation_weighted_accuracy` and
+            `validation_unweighted_accuracy` (0..1). What a row lacks is not drawn.
+
+    Raises:
+        ValueError: No row belongs to a known stage.
 
     Example:
         >>> rows = [{"stage": "teacher", "epoch": 1, "loss": 2.0}, {"stage": "teacher", "epoch": 2, "loss": 1.0}]
-        >>> len(learning_curves_figure(rows).axes)
-        1
+        >>> [axes.get_title() for axes in learning_curves_figure(rows).axes]
+        ['(a) teacher']
     """
-    stages = [stage for stage in _STAGES if any(row["stage"] == stage for row in progress)]
-    figure = _figure((4.6 * max(len(stages), 1), 3.6))
-    for axes, stage in zip(np.atleast_1d(figure.subplots(1, len(stages))), stages, strict=True):
-        rows = [row for row in progress if row["stage"] == stage]
-        # The teacher's one loss is its label loss; the other stages' is a weighted sum of their parts.
-        curves = {"loss": "label loss", **_CURVES} if stage == "teacher" else _CURVES
-        for key, name in curves.items():
-            _curve(axes, rows, key, name)
+    rows_of = {stage: [row for row in progress if row["stage"] == stage] for stage in _STAGES}
+    stages = [stage for stage, rows in rows_of.items() if rows]
+    if not stages:
+        raise ValueError(
+            f"`progress` must hold rows of the stages {', '.join(_STAGES)}. "
+            f"Received: {len(progress)} rows of {sorted({str(row['stage']) for row in progress})}"
+        )
+    has_accuracies = any(key in row for row in progress for key in _ACCURACIES)
+    height = 2 if has_accuracies else 1
+    figure = _figure((4.4 * len(stages), 3.2 * height))
+    grid = figure.add_gridspec(height, len(stages))
+    for column, stage in enumerate(stages):
+        axes = figure.add_subplot(grid[0, column])
         axes.set_title(_STAGES[stage])
-        axes.set_xlabel("epoch")
+        _curves(axes, rows_of[stage], _losses_of(rows_of[stage], stage))
+        axes.update_datalim([(1, 0)])
+        axes.autoscale_view()
         axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        if any(key in row for row in rows_of[stage] for key in _ACCURACIES):
+            axes = figure.add_subplot(grid[1, column])
+            _curves(axes, rows_of[stage], _ACCURACIES)
+            axes.set_ylim(0, 1.02)
+            axes.yaxis.set_major_formatter("{x:.0%}")
     return figure
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike) -> None:
-    """Writes a figure as PNG, whole or not at all; the same figure gives the same bytes."""
+    """Writes a figure as PNG, 120 dots an inch, whole or not at all.
+
+    The same figure gives the same bytes: neither date nor software is written into the file.
+
+    Args:
+        figure: What to write.
+        path: The PNG file; its folder must exist.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "curves.png"
+        >>> save_figure(learning_curves_figure([{"stage": "teacher", "epoch": 1, "loss": 2.0}]), path)
+        >>> path.read_bytes()[1:4]
+        b'PNG'
+    """
     with whole_file(path) as part:
         figure.savefig(part, dpi=_DPI, format="png", metadata={"Software": None})
 
 
-def _curve(axes, rows, key, name):
-    points = [(row["epoch"], row[key]) for row in rows if key in row]
-    if points:
-        axes.plot(*zip(*points, strict=True), marker=".", label=name)
+def _draw_cells(axes, counts):
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9)
+    return picture
+
+
+def _score_lines(scores: Scores) -> list[str]:
+    chance = scores.chance
+    return [
+        f"UA {_percent(scores.unweighted_accuracy)} (chance {_percent(chance['uniform'])}), {scores.clips} clips",
+        f"WA {_percent(scores.weighted_accuracy)} (chance {_percent(chance['largest_class'])})",
+    ]
+
+
+def _losses_of(rows, stage):
+    """The losses to draw; of a sum with one part, the part only."""
+    parts = [key for key in ("label_loss", "feature_loss") if any(key in row for row in rows)]
+    if len(parts) == 1:
+        return {key: curve for key, curve in _LOSSES.items() if key != "loss"}
+    if not parts and stage != "student":
+        part = {"teacher": "label_loss", "matching": "feature_loss"}[stage]
+        return {**_LOSSES, "loss": _LOSSES[part]}
+    return _LOSSES
+
+
+def _curves(axes, rows, curves):
+    from matplotlib.ticker import MaxNLocator
+
+    for key, (name, colour) in curves.items():
+        points = [(row["epoch"], row[key]) for row in rows if key in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=".", markersize=4, color=colour, label=name)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(fontsize=8)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _lines(text: str, width: int, limit: int) -> str:
+    return "\n".join(textwrap.wrap(text, width, max_lines=limit, placeholder=" …"))
 
 
 def _figure(size: tuple[float, float]) -> "Figure":

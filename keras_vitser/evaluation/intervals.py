@@ -68,7 +68,7 @@ def bootstrap_interval(
         Lower and upper edge.
 
     Raises:
-        ValueError: The arrays are empty, differ in shape, or hold a negative number.
+        ValueError: The arrays are empty, differ in shape, or hold anything but ints from 0.
 
     Example:
         >>> from keras_vitser.evaluation import unweighted_accuracy
@@ -82,11 +82,9 @@ def bootstrap_interval(
             "`labels` and `predictions` must both be (clips,), at least one clip. "
             f"Received: {labels.shape} and {predictions.shape}"
         )
-    if min(labels.min(), predictions.min()) < 0:
-        raise ValueError(
-            "`labels` and `predictions` must be ints from 0. "
-            f"Received: {min(labels.min(), predictions.min())} as the smallest"
-        )
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if not np.issubdtype(values.dtype, np.integer) or values.min() < 0:
+            raise ValueError(f"`{name}` must be ints from 0. Received: {values.dtype}, the smallest {values.min()}")
     classes = int(max(labels.max(), predictions.max())) + 1
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, predictions), 1)
