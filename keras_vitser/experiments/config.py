@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from keras_vitser.audio import COPIES
+from keras_vitser.audio import COPIES, SAMPLING_RATE
 from keras_vitser.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1)]
@@ -149,6 +149,19 @@ class Config(Section):
     stages: StagesSection = StagesSection()
     tracking: TrackingSection = TrackingSection()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _patches_fill_the_image(self):
+        front_end = self.front_end
+        frames = front_end.frames or int(front_end.clip_seconds * SAMPLING_RATE) // front_end.hop_length + 1
+        for role in ("teacher", "student"):
+            bands_a_patch, frames_a_patch = getattr(self, role).patch_size
+            if front_end.n_mels % bands_a_patch or frames % frames_a_patch:
+                raise ValueError(
+                    f"{role}.patch_size must divide the image of {front_end.n_mels} bands and {frames} frames. "
+                    f"Received: {[bands_a_patch, frames_a_patch]}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _teaching(self):

@@ -29,9 +29,10 @@ from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.model_card import model_card
 from keras_vitser.experiments.run_folder import RunFolder, environment
 from keras_vitser.experiments.tracking import Tracker
+from keras_vitser.files import sha256
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
-from keras_vitser.recognizer import Provenance, Recognizer
+from keras_vitser.recognizer import NETWORK_FILE, Provenance, Recognizer
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +90,15 @@ def run(
         LeakageError: A given network was trained on a test clip or test speaker.
     """
     config = load_config(config, overrides)
+    front_end = _front_end(config)
     corpus = corpora.load(config.corpus.name, data, config.corpus.classes)
     settings = {"seed": config.seed, **config.protocol.settings()}
     if config.protocol.name != "paper":
         settings["copies"] = config.augmentation.copies
     split = protocols.split(corpus, config.protocol.name, **settings)
-    given = _given_networks(config, split)
+    given = _given_networks(config, split, front_end)
+    keras.utils.set_random_seed(config.seed)
+    networks = _networks(config, split.corpus.labels, front_end, given)
 
     folder = RunFolder.create(runs, f"{corpus.name}_{split.protocol}_s{config.seed}")
     log.info("run folder %s", folder.path)
@@ -102,7 +106,7 @@ def run(
     tracker = Tracker(config, Path(runs), folder.path.name)
     try:
         tracker.start(config, split)
-        finished = _Experiment(config, split, given, folder, tracker, progress).run()
+        finished = _Experiment(config, split, front_end, given, networks, folder, tracker, progress).run()
     except BaseException:
         tracker.fail()
         raise
@@ -110,7 +114,16 @@ def run(
     return finished
 
 
-def _given_networks(config: Config, split: Split) -> dict[str, Recognizer]:
+@dataclass(frozen=True)
+class _Given:
+    """A trained network that the config names, and the hash of its file."""
+
+    recognizer: Recognizer
+    folder: Path
+    sha256: str
+
+
+def _given_networks(config: Config, split: Split, front_end: LogMelImage) -> dict[str, _Given]:
     """The networks that the config names, each checked against the split's test part."""
     keys = {
         "teacher": ("stages.teacher.from", config.stages.teacher.from_),
@@ -121,42 +134,58 @@ def _given_networks(config: Config, split: Split) -> dict[str, Recognizer]:
         if path is None:
             continue
         # Of a run, the teacher comes from its teacher and the student from its student.
-        in_run = Path(path) / "teacher"
-        recognizer = Recognizer.load(in_run if role == "teacher" and in_run.is_dir() else path)
-        if recognizer.front_end.image_size != _front_end(config).image_size:
+        folder = Path(path) / ("teacher" if role == "teacher" else "model")
+        folder = folder if folder.is_dir() else Path(path)
+        recognizer = Recognizer.load(folder)
+        trained_with, now = _settings(recognizer.front_end), _settings(front_end)
+        if trained_with != now:
+            differing = ", ".join(sorted(name for name in now if now[name] != trained_with[name]))
             raise ConfigError(
-                f"{key}: {path} takes images {recognizer.front_end.image_size}, and this config makes "
-                f"{_front_end(config).image_size}; use its front_end section"
+                f"{key}: {path} was trained with another front end ({differing}); give the front_end section its values"
             )
         provenance.refuse_leaks(recognizer.provenance, split, f"{key}: {path}")
-        given[role] = recognizer
+        given[role] = _Given(recognizer, folder, sha256(folder / NETWORK_FILE))
     return given
+
+
+def _networks(
+    config: Config, labels: tuple[str, ...], front_end: LogMelImage, given: dict[str, _Given]
+) -> dict[str, keras.Model]:
+    """Teacher and student as they stand before training."""
+
+    def arguments(section: NetworkSection) -> dict[str, Any]:
+        return {"num_classes": len(labels), "image_size": front_end.image_size, **section.model_dump()}
+
+    if "teacher" in given:
+        teacher = given["teacher"].recognizer.network
+    else:
+        teacher = ViTSER.teacher(**arguments(config.teacher))
+    student = ViTSER.student(**arguments(config.student))
+    if "student" in given:
+        provenance.take_weights(student, labels, given["student"].recognizer)
+    return {"teacher": teacher, "student": student}
 
 
 class _Experiment:
     """The steps of one run, which share config, split and folder."""
 
-    def __init__(self, config, split, given, folder, tracker, progress):
+    def __init__(self, config, split, front_end, given, networks, folder, tracker, progress):
         self.config: Config = config
         self.split: Split = split
-        self.given: dict[str, Recognizer] = given
+        self.given: dict[str, _Given] = given
+        self.networks: dict[str, keras.Model] = networks
         self.folder: RunFolder = folder
         self.tracker: Tracker = tracker
         self.progress = progress
-        self.front_end = _front_end(config)
+        self.front_end: LogMelImage = front_end
         self.watcher = stages.Watcher(epoch=self._epoch, batch=progress)
 
     def run(self) -> Run:
-        keras.utils.set_random_seed(self.config.seed)
         train, validation, test = self._parts()
-        teacher = self._teacher(train, validation)
-        student = self._student(teacher, train, validation)
-        logits = {
-            "teacher": stages.in_full_batches(teacher, test.images),
-            "student": stages.in_full_batches(student, test.images),
-        }
-        probabilities = {role: stages.probabilities(values) for role, values in logits.items()}
-        return self._report({"teacher": teacher, "student": student}, test, probabilities)
+        self._train_teacher(train, validation)
+        self._train_student(train, validation)
+        logits = {role: stages.in_full_batches(network, test.images) for role, network in self.networks.items()}
+        return self._report(test, {role: stages.probabilities(values) for role, values in logits.items()})
 
     def _parts(self) -> tuple[stages.Part, stages.Part, stages.Part]:
         augmentation = self.config.augmentation
@@ -169,45 +198,34 @@ class _Experiment:
             parts.append(stages.Part(images, _labels(self.split.corpus, examples)))
         return tuple(parts)
 
-    def _teacher(self, train, validation) -> keras.Model:
+    def _train_teacher(self, train, validation) -> None:
         if "teacher" in self.given:
             log.info("stage teacher: skipped, the teacher is given")
-            return self.given["teacher"].network
-        network = ViTSER.teacher(**self._network_arguments(self.config.teacher))
-        stages.train_teacher(network, train, validation, self.config.stages.teacher, self.config.seed, self.watcher)
+            return
+        network, config = self.networks["teacher"], self.config
+        stages.train_teacher(network, train, validation, config.stages.teacher, config.seed, self.watcher)
         self.folder.write_checkpoint("teacher", network)
-        return network
 
-    def _student(self, teacher, train, validation) -> keras.Model:
-        settings = self.config.stages
-        network = ViTSER.student(**self._network_arguments(self.config.student))
-        if "student" in self.given:
-            provenance.take_weights(network, self.split.corpus.labels, self.given["student"])
-        stages.match_features(teacher, network, train, settings.matching, self.config.seed, self.watcher)
-        self.folder.write_checkpoint("matching", network)
-        stages.tune_student(teacher, network, train, validation, settings.student, self.config.seed, self.watcher)
-        self.folder.write_checkpoint("student", network)
-        return network
-
-    def _network_arguments(self, section: NetworkSection) -> dict[str, Any]:
-        return {
-            "num_classes": len(self.split.corpus.labels),
-            "image_size": self.front_end.image_size,
-            **section.model_dump(),
-        }
+    def _train_student(self, train, validation) -> None:
+        teacher, student = self.networks["teacher"], self.networks["student"]
+        settings, seed = self.config.stages, self.config.seed
+        stages.match_features(teacher, student, train, settings.matching, seed, self.watcher)
+        self.folder.write_checkpoint("matching", student)
+        stages.tune_student(teacher, student, train, validation, settings.student, seed, self.watcher)
+        self.folder.write_checkpoint("student", student)
 
     def _epoch(self, row: dict[str, Any]) -> None:
         self.folder.add_progress(row)
         self.tracker.epoch(row)
 
-    def _report(self, networks, test, probabilities) -> Run:
+    def _report(self, test, probabilities) -> Run:
         split, folder = self.split, self.folder
         names = split.corpus.labels
         speakers = [example.clip.speaker for example in split.test]
         if None in speakers:
             speakers = None
         scores = {role: score(test.labels, values, names, speakers) for role, values in probabilities.items()}
-        if "teacher" in self.given and self.given["teacher"].labels != names:
+        if "teacher" in self.given and self.given["teacher"].recognizer.labels != names:
             del scores["teacher"], probabilities["teacher"]  # it names other classes
         sentences = {role: sentence(values, split.protocol, split.leaky) for role, values in scores.items()}
         metrics = {
@@ -216,26 +234,29 @@ class _Experiment:
             "leaky": split.leaky,
             "split": split.description,
             "leaks": find_leaks(split).sentence(),
+            "given": {
+                role: {"folder": str(given.folder), "sha256": given.sha256} for role, given in self.given.items()
+            },
             **{role: values.to_dict() for role, values in scores.items()},
         }
         folder.write_json("metrics.json", metrics)
         folder.write_predictions(split, probabilities)
-        self._save_networks(networks, sentences)
+        self._save_networks(sentences)
         self._write_pictures_and_report(scores)
         return Run(folder.path, metrics, sentences)
 
-    def _save_networks(self, networks, sentences) -> None:
-        own = provenance.of_split(self.split, list(self.given.values()))
+    def _save_networks(self, sentences) -> None:
+        own = provenance.of_split(self.split, [given.recognizer for given in self.given.values()])
         labels = {"teacher": self.split.corpus.labels, "student": self.split.corpus.labels}
         if "teacher" in self.given:
-            labels["teacher"] = self.given["teacher"].labels
+            labels["teacher"] = self.given["teacher"].recognizer.labels
         for role, place in (("teacher", self.folder.teacher), ("student", self.folder.model)):
             line = sentences.get(role, "")
             history = Provenance(own.protocol, own.leaky, own.clips, own.speakers, line)
             if role == "teacher" and "teacher" in self.given:
-                history = self.given["teacher"].provenance
-            card = model_card(role, networks[role], labels[role], self.split, line)
-            Recognizer(networks[role], labels[role], self.front_end, history).save(place, card)
+                history = self.given["teacher"].recognizer.provenance
+            card = model_card(role, self.networks[role], labels[role], self.split, line)
+            Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
 
     def _write_pictures_and_report(self, scores: dict[str, Scores]) -> None:
         split, folder = self.split, self.folder
@@ -272,6 +293,10 @@ def _front_end(config: Config) -> LogMelImage:
         return LogMelImage(**config.front_end.model_dump(), name="front_end")
     except ValueError as error:
         raise ConfigError(f"front_end: {error}") from None
+
+
+def _settings(front_end: LogMelImage) -> dict[str, Any]:
+    return {key: value for key, value in front_end.get_config().items() if key not in ("name", "dtype")}
 
 
 def _labels(corpus: Corpus, examples: tuple[Example, ...]) -> np.ndarray:

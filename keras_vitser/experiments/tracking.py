@@ -47,6 +47,8 @@ class Tracker:
 
     def start(self, config: Config, split: Split) -> None:
         """Logs parameters and what the run is measured on."""
+        if self._client is None:
+            return
         self._try("log_batch", params=_params(config))
         tags = {
             "protocol": split.protocol,
