@@ -20,6 +20,10 @@ class Augmentation:
         noise_snr_db: Signal to noise ratio of the white noise, dB: lowest and highest.
         speed: Factor of the speed (and so of the pitch): lowest and highest.
         shift_seconds: Largest shift either way, seconds.
+
+    Example:
+        >>> Augmentation(shift_seconds=0.1).speed
+        (0.9, 1.1)
     """
 
     noise_snr_db: tuple[float, float] = (10.0, 30.0)

@@ -1,5 +1,6 @@
 """A teacher teaches a student by feature map matching (paper 1: Kim and Lee 2024, stages (b) and (c))."""
 
+import inspect
 import math
 
 import keras
@@ -121,10 +122,10 @@ class Distiller(keras.Model):
         Raises:
             DistillationError: The loss expects probabilities.
         """
-        if getattr(loss, "from_logits", True) is False:
+        if _takes_probabilities(loss):
+            name = getattr(loss, "__name__", None) or (loss if isinstance(loss, str) else type(loss).__name__)
             raise DistillationError(
-                f"the label loss must take logits. Received: {type(loss).__name__} with from_logits=False; "
-                "give it from_logits=True"
+                f"the label loss must take logits. Received: {name} with from_logits=False; give it from_logits=True"
             )
         if not self.label_weight:
             loss, metrics = None, None
@@ -178,11 +179,7 @@ class Distiller(keras.Model):
 
     def unpack(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if self.label_weight and y is None:
-            raise DistillationError(
-                "this Distiller learns labels too, and the data has none; give (x, y) batches, or build it with "
-                "label_weight=0 to match features only"
-            )
+        self._check_labels(y)
         return x, y, sample_weight
 
     def with_teacher_features(self, x):
@@ -221,9 +218,21 @@ class Distiller(keras.Model):
         logs = self.compute_metrics(inputs, y, logits, sample_weight)
         return {**logs, **{name: trackers[name].result() for name in losses}}
 
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        self._check_labels(y)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self._check_labels(y)  # before Keras fails in its own words: it calls either first
         logs = super().compute_metrics(x, y, y_pred, sample_weight)
         return {name: value for name, value in logs.items() if name not in ("label_loss", "feature_loss")}
+
+    def _check_labels(self, y):
+        if self.label_weight and y is None:
+            raise DistillationError(
+                "this Distiller learns labels too, and the data has none; give (x, y) batches, or build it with "
+                "label_weight=0 to match features only"
+            )
 
     def get_config(self):
         return {
@@ -249,6 +258,17 @@ _NO_LABELS = (
     "`{}` needs the label loss, and this Distiller was built with label_weight=0; "
     "evaluate the student itself, student.compile(loss=...) and student.evaluate(...)"
 )
+
+
+def _takes_probabilities(loss):
+    """Whether a loss object says so, or a loss function, given itself or by its name, has it as its default."""
+    if hasattr(loss, "from_logits"):
+        return not loss.from_logits
+    function = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if not inspect.isfunction(function):
+        return not getattr(function, "from_logits", True)
+    from_logits = inspect.signature(function).parameters.get("from_logits")
+    return from_logits is not None and from_logits.default is False
 
 
 def _check_weights(alpha, label_weight):

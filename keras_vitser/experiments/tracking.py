@@ -66,10 +66,13 @@ class Tracker:
                 self._try("log_metric", f"{row['stage']}/{name}", value, step=row["epoch"])
 
     def end(self, metrics: dict[str, float], folder: Path) -> None:
-        """Logs the scores, and the run folder (figures, report, models) as artifacts."""
+        """Logs the scores, and as artifacts the run folder's files, figures and model."""
         for name, value in metrics.items():
             self._try("log_metric", name, value)
-        self._try("log_artifacts", str(folder))
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            self._try("log_artifact", str(file))
+        for name in ("figures", "model"):
+            self._try("log_artifacts", str(folder / name), artifact_path=name)
         self._try("set_terminated", "FINISHED")
 
     def fail(self) -> None:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_vitser.audio import COPIES
 from keras_vitser.corpora import Clip, Corpus, Example, Split, protocols
-from keras_vitser.corpora.split import COPIES
 
 
 def test_copies_are_four_and_the_first_is_the_recording():

@@ -26,7 +26,7 @@ def train_step(distiller, data):
 
     def scaled_loss(trainable):
         learned = zip(distiller.trainable_variables, trainable, strict=True)
-        with keras.StatelessScope([*fixed, *learned]) as scope:
+        with keras.StatelessScope([*fixed, *learned], collect_losses=True) as scope:
             losses, logits = distiller.student_losses(inputs, y, sample_weight, teacher_features)
             scaled = distiller.optimizer.scale_loss(losses["loss"])
         return scaled, (losses, logits, _values(distiller.non_trainable_variables, scope))

@@ -1,0 +1,47 @@
+"""Docstring examples are run, and every public name of a room has one."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import keras_vitser
+
+SKIPPED = "keras_vitser.distillation.train_step."  # one module a backend, without examples
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(keras_vitser.__path__, "keras_vitser.", onerror=lambda name: None)
+    if not module.name.startswith(SKIPPED)
+)
+ROOMS = sorted({name.split(".")[1] for name in MODULES})
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_what_they_say(name):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module)
+    assert not failed
+
+
+def public_names():
+    for room in ROOMS:
+        module = importlib.import_module(f"keras_vitser.{room}")
+        for name in getattr(module, "__all__", []):
+            thing = getattr(module, name)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield pytest.param(thing, id=f"{room}.{name}")
+
+
+@pytest.mark.parametrize("thing", list(public_names()))
+def test_public_names_have_a_docstring_with_an_example(thing):
+    text = thing.__doc__ or ""
+    assert text.strip(), "no docstring"
+    if not (inspect.isclass(thing) and issubclass(thing, Exception)):
+        assert ">>>" in text, "no example"
+
+
+def test_the_walk_finds_the_modules():
+    assert {"keras_vitser.layers.conv_stem", "keras_vitser.audio.reading"} <= set(MODULES)
+    assert not [name for name in MODULES if "train_step." in name]

@@ -1,0 +1,80 @@
+"""keras_vitser/layers/conv_stem.py"""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+from scipy.special import erf
+
+from keras_vitser.layers import ConvStem
+
+from .layer_checks import check_layer, run, to_numpy
+
+IMAGES = np.random.default_rng(0).uniform(0, 1, (2, 12, 9, 1)).astype("float32")
+
+
+def stem_of_the_paper(images, kernels, biases):
+    """3x3 convolution of padding 1, instance normalisation (biased variance, 1e-5), exact GELU; each time."""
+    x = images.astype("float64")
+    for kernel, bias in zip(kernels, biases, strict=True):
+        x = np.stack([one_convolution(image, kernel, bias) for image in x])
+        mean = x.mean(axis=(1, 2), keepdims=True)
+        variance = ((x - mean) ** 2).mean(axis=(1, 2), keepdims=True)
+        x = (x - mean) / np.sqrt(variance + 1e-5)
+        x = x * 0.5 * (1 + erf(x / np.sqrt(2)))
+    return x
+
+
+def one_convolution(image, kernel, bias):
+    channels = []
+    for output in range(kernel.shape[-1]):
+        planes = [correlate2d(image[..., i], kernel[:, :, i, output], mode="same") for i in range(kernel.shape[2])]
+        channels.append(sum(planes) + bias[output])
+    return np.stack(channels, axis=-1)
+
+
+def built(channels=(4, 8, 1), **kwargs):
+    layer = ConvStem(channels, **kwargs)
+    layer.build(IMAGES.shape)
+    generator = np.random.default_rng(1)
+    layer.set_weights([generator.normal(0, 0.3, weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+def test_as_every_layer(tmp_path):
+    arguments = {"channels": (4, 8, 2), "epsilon": 1e-3}
+    # 0.1: normalised numbers up to about 4, three convolutions of 8-bit (bfloat16) products.
+    # A bias before instance normalisation is taken away again, so it has no gradient.
+    check_layer(ConvStem, arguments, IMAGES, tmp_path, half_atol=0.1, gradient_free=r"conv_\d/bias")
+
+
+@pytest.mark.parametrize("channels", [(4, 8, 1), (16, 32, 64, 32, 16, 1)])
+def test_equals_the_statement_in_numpy(channels):
+    layer = built(channels)
+    weights = layer.get_weights()
+    expected = stem_of_the_paper(IMAGES, weights[0::2], weights[1::2])
+    # 2e-5: numbers up to 4 in float32 (5e-7 a rounding), renormalised after each of up to six convolutions.
+    np.testing.assert_allclose(run(layer, IMAGES), expected, atol=2e-5, rtol=0)
+
+
+def test_has_six_convolutions_by_default():
+    layer = ConvStem()
+    layer.build(IMAGES.shape)
+    shapes = [weight.shape for weight in layer.get_weights()[0::2]]
+    counts = [1, 16, 32, 64, 32, 16, 1]
+    assert shapes == [(3, 3, a, b) for a, b in pairwise(counts)]
+
+
+def test_is_the_same_in_training():
+    layer = built()
+    np.testing.assert_array_equal(to_numpy(layer(IMAGES, training=True)), to_numpy(layer(IMAGES, training=False)))
+
+
+def test_black_images_stay_finite():
+    assert np.isfinite(run(built(), np.zeros_like(IMAGES))).all()
+
+
+def test_float16_survives_a_large_bright_image():
+    layer = ConvStem((4, 1), dtype="mixed_float16")
+    assert np.isfinite(run(layer, np.ones((1, 128, 1001, 1), "float32"))).all()
