@@ -71,7 +71,13 @@ def read(folder: str | os.PathLike | None = None) -> Corpus:
 
 
 def cache_folder() -> Path:
-    """The folder for things made once: `KERAS_VITSER_CACHE`, else `keras_vitser` in the user's cache."""
+    """The folder for things made once: `KERAS_VITSER_CACHE`, else `keras_vitser` in the user's cache.
+
+    Example:
+
+    >>> cache_folder().is_absolute()
+    True
+    """
     if given := os.environ.get(CACHE_VARIABLE):
         return absolute(given)
     return absolute(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "keras_vitser"

@@ -21,6 +21,12 @@ class Leaks:
         validation: Integer. Examples in the validation part.
         validation_same_clip: Integer. Validation examples whose clip stands in training.
         validation_same_speaker: Integer. Validation examples whose speaker stands in training.
+
+    Example:
+
+    >>> from keras_vitser import corpora
+    >>> find_leaks(corpora.protocols.paper(corpora.load("demo"))).same_speaker
+    154
     """
 
     test: int

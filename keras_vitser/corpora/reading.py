@@ -61,6 +61,15 @@ def sound_files(
 
     Raises:
         CorpusError: If a folder cannot be listed.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "a.WAV").touch()
+    >>> (folder / "notes.txt").touch()
+    >>> [file.name for file in sound_files(folder)]
+    ['a.WAV']
     """
     found: list[Path] = []
     visited: set[str] = set()

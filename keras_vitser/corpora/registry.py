@@ -72,6 +72,11 @@ def load_any(path: str | os.PathLike) -> Corpus:
 
     Raises:
         CorpusError: If the path is neither, or its content is not such a corpus.
+
+    Example:
+
+    >>> load_any(load("demo").folder / "manifest.csv")
+    Corpus(manifest: 192 clips, 4 classes, 6 speakers)
     """
     where = absolute(path)
     if where.is_dir():

@@ -35,6 +35,11 @@ class Scores:
         per_speaker: One dict a speaker, by name: `speaker`, `clips`, `weighted_accuracy`,
             `unweighted_accuracy`. Empty where speakers are not known.
         confusion: Counts, rows are true classes, columns answers.
+
+    Example:
+        >>> scores = score([0, 1], [[0.9, 0.1], [0.8, 0.2]], ["calm", "upset"])
+        >>> scores.confusion
+        [[1, 0], [1, 0]]
     """
 
     clips: int

@@ -46,6 +46,10 @@ class Run:
         metrics: What `metrics.json` holds: `protocol`, `leaky`, and the scores of `teacher`
             and `student`, with chance.
         sentences: The scores as one line a network.
+
+    Example:
+        >>> Run(Path("runs/one"), {}, {}).model_folder.as_posix()
+        'runs/one/model'
     """
 
     folder: Path
@@ -88,6 +92,16 @@ def run(
         ProtocolError: The corpus cannot be split so.
         AudioError: A recording cannot be used.
         LeakageError: A given network was trained on a test clip or test speaker.
+
+    Example:
+        >>> import tempfile
+        >>> tiny = {"n_mels": 16, "frames": 16}
+        >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
+        >>> overrides = {"front_end": tiny, "teacher": network, "student": network, "tracking.enabled": False}
+        >>> overrides |= {f"stages.{stage}.epochs": 1 for stage in ("teacher", "matching", "student")}
+        >>> finished = run("demo", runs=tempfile.mkdtemp(), overrides=overrides)
+        >>> finished.metrics["student"]["clips"], finished.metrics["student"]["chance"]["uniform"]
+        (32, 0.25)
     """
     config = load_config(config, overrides)
     front_end = _front_end(config)

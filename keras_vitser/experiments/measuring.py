@@ -22,6 +22,12 @@ class Measured:
         scores: The `Scores`.
         sentence: The scores as one line beside chance.
         notes: What was left out, and what the model knows of the speakers.
+
+    Example:
+        >>> from keras_vitser.evaluation import score
+        >>> scores = score([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["calm", "upset"])
+        >>> Measured(scores, sentence(scores, "unseen clips", leaky=False), ()).sentence
+        'UA 100.0 % (chance 50.0 %), WA 100.0 % (chance 50.0 %), 2 clips, unseen clips'
     """
 
     scores: Scores
