@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -18,20 +18,25 @@ BACKEND_HELP = "Keras backend: tensorflow, jax or torch. Default: KERAS_BACKEND,
 
 def show_log() -> None:
     """Sends the package's log and warnings to stderr, a plain line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("keras_vitser")
-    logger.addHandler(handler)
+    logger.handlers = [_ToConsole()]
     logger.setLevel(logging.INFO)
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: err.print(f"warning: {message}", markup=False)
     # MLflow's first use of a database prints the steps of its schema; and nobody's training shall phone home.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+class _ToConsole(logging.Handler):
+    """Prints above a running progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(record.getMessage(), markup=False)
+
+
 @contextmanager
-def progress_bars() -> Callable[[str, int, int], None]:
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A function for `experiments.run(progress=...)`: a bar a task with the time left; silent where no one looks."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
