@@ -106,6 +106,12 @@ class Recognizer:
     front_end: LogMelImage | None = None
     provenance: Provenance = field(default_factory=Provenance)
 
+    def __repr__(self) -> str:
+        return (
+            f"Recognizer({', '.join(self.labels)}; {self.network.count_params():,} parameters; the first "
+            f"{self.front_end.clip_seconds:g} s at {self.front_end.sampling_rate} Hz)"
+        )
+
     def __post_init__(self):
         self.labels = tuple(self.labels)
         self.front_end = self.front_end or LogMelImage()
@@ -139,9 +145,13 @@ class Recognizer:
         if not (folder / SETTINGS_FILE).is_file() and (folder / "model" / SETTINGS_FILE).is_file():
             folder = folder / "model"
         settings = _read_settings(folder)
-        network = load_model(folder / NETWORK_FILE, compile=False)
-        front_end = LogMelImage.from_config(settings["front_end"])
-        return cls(network, settings["labels"], front_end, Provenance.from_dict(settings["provenance"]))
+        try:
+            labels = tuple(settings["labels"])
+            front_end = LogMelImage.from_config(settings["front_end"])
+            provenance = Provenance.from_dict(settings["provenance"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _damaged(folder / SETTINGS_FILE) from None
+        return cls(_read_network(folder / NETWORK_FILE), labels, front_end, provenance)
 
     def save(self, folder: str | os.PathLike, card: str = "") -> Path:
         """Writes a model folder: network, settings and model card; whole or not at all.
@@ -157,7 +167,7 @@ class Recognizer:
             FileExistsError: The folder is already there.
         """
         with whole_folder(folder) as part:
-            self.network.save(part / NETWORK_FILE)
+            _without_optimizer(self.network).save(part / NETWORK_FILE)
             (part / CARD_FILE).write_text(card, encoding="utf-8")
             settings = {
                 "format": _FORMAT,
@@ -196,7 +206,7 @@ class Recognizer:
             AudioError: A file cannot be used; the message names it.
             PredictionError: An argument cannot be answered; the message says why.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise PredictionError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
         single = not isinstance(source, list | tuple)
         sources = [source] if single else source
@@ -209,8 +219,19 @@ class Recognizer:
         return answers[0] if single else answers
 
     def _waveform(self, item, sampling_rate) -> np.ndarray:
+        name, rate = "the given recording", self.front_end.sampling_rate
+        if isinstance(item, str | os.PathLike):
+            name = str(item)
         if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
-            return read_waveform(item, sampling_rate=self.front_end.sampling_rate)
+            waveform = read_waveform(item, sampling_rate=rate)
+        else:
+            waveform = resample(self._checked(item, sampling_rate), sampling_rate, rate)
+        if not len(waveform):
+            raise NoSamplesError(f"{name}: lasts less than one sample at {rate} Hz; expected a recording")
+        return waveform
+
+    @staticmethod
+    def _checked(item, sampling_rate) -> np.ndarray:
         if not isinstance(item, np.ndarray):
             raise PredictionError(
                 "a recording is a path, the bytes of a sound file, or a NumPy array of samples. "
@@ -220,7 +241,8 @@ class Recognizer:
             raise PredictionError(
                 "an array does not say how fast it was recorded; give its rate in Hz, sampling_rate=16000 for instance"
             )
-        if not (isinstance(sampling_rate, int | float | np.number) and 0 < sampling_rate < float("inf")):
+        is_number = isinstance(sampling_rate, int | float | np.number) and not isinstance(sampling_rate, bool)
+        if not (is_number and 0 < sampling_rate < float("inf")):
             raise PredictionError(f"`sampling_rate` must be a positive number, Hz. Received: {sampling_rate!r}")
         if item.ndim != 1 or not np.issubdtype(item.dtype, np.floating):
             raise PredictionError(
@@ -230,9 +252,11 @@ class Recognizer:
             )
         if not item.size:
             raise NoSamplesError("the given array holds no samples; expected a recording")
-        if not np.isfinite(item).all():
+        with np.errstate(over="ignore"):
+            samples = item.astype(np.float32)
+        if not np.isfinite(samples).all():
             raise NonFiniteAudioError("the given array holds samples that are NaN or infinite")
-        return resample(item, sampling_rate, self.front_end.sampling_rate)
+        return samples
 
     def _answer(self, waveforms: list[np.ndarray]) -> list[tuple[Answer, bool]]:
         """Each answer, and whether the recording was cut."""
@@ -261,6 +285,13 @@ class Recognizer:
             )
 
 
+def _without_optimizer(network: keras.Model) -> keras.Model:
+    """The network as an answer needs it: Adam's state is twice the size of the weights."""
+    bare = type(network).from_config(network.get_config())
+    bare.set_weights(network.get_weights())
+    return bare
+
+
 def _read_settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS_FILE
     if not path.is_file():
@@ -269,14 +300,14 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         )
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-        version, hashes = settings["format"], settings["sha256"]
-        missing = {"labels", "front_end", "provenance"} - settings.keys()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        version, hashes, missing = None, {}, set()
-    if version is None or missing or NETWORK_FILE not in hashes:
-        raise ModelFolderError(f"{path}: is damaged; copy the model folder again")
-    if version > _FORMAT:
+        is_newer = settings["format"] > _FORMAT
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(path) from None
+    if is_newer:
         raise ModelFolderError(f"{path}: was written by a newer keras_vitser ({settings.get('keras_vitser')}); update")
+    hashes = settings.get("sha256")
+    if not isinstance(hashes, dict) or NETWORK_FILE not in hashes:
+        raise _damaged(path)
     for name, expected in hashes.items():
         file = folder / Path(name).name
         if not file.is_file():
@@ -284,3 +315,17 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         if sha256(file) != expected:
             raise ModelFolderError(f"{file}: is not the file that was saved; copy the model folder again")
     return settings
+
+
+def _read_network(path: Path) -> keras.Model:
+    try:
+        return load_model(path, compile=False)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFolderError(
+            f"{path}: holds no network that can be loaded ({reason}); train or copy it again"
+        ) from None
+
+
+def _damaged(path: Path) -> ModelFolderError:
+    return ModelFolderError(f"{path}: is damaged; copy the model folder again")

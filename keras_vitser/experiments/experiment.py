@@ -238,9 +238,9 @@ class _Experiment:
         speakers = [example.clip.speaker for example in split.test]
         if None in speakers:
             speakers = None
-        scores = {role: score(test.labels, values, names, speakers) for role, values in probabilities.items()}
         if "teacher" in self.given and self.given["teacher"].recognizer.labels != names:
-            del scores["teacher"], probabilities["teacher"]  # it names other classes
+            del probabilities["teacher"]  # it names other classes
+        scores = {role: score(test.labels, values, names, speakers) for role, values in probabilities.items()}
         sentences = {role: sentence(values, split.protocol, split.leaky) for role, values in scores.items()}
         metrics = {
             "corpus": split.corpus.name,

@@ -6,11 +6,15 @@ fails never stops a training: the run folder holds everything.
 """
 
 import logging
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from keras_vitser.corpora import Split
 from keras_vitser.experiments.config import Config
+
+_SQLITE = "sqlite:///"
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +42,9 @@ class Tracker:
             )
             return
         try:
-            client = MlflowClient(tracking_uri=config.tracking.uri or f"sqlite:///{runs.resolve() / 'mlflow.db'}")
+            uri = config.tracking.uri or f"{_SQLITE}{runs.resolve() / 'mlflow.db'}"
+            _check_database(uri)
+            client = MlflowClient(tracking_uri=uri)
             run = client.create_run(_experiment(client, config, runs), run_name=name)
         except Exception as error:
             _failed(error)
@@ -87,6 +93,15 @@ class Tracker:
         except Exception as error:
             _failed(error)
             self._client = None
+
+
+def _check_database(uri: str) -> None:
+    """Fails at once where an SQLite file cannot be opened; MLflow tries for two minutes."""
+    if uri.startswith(_SQLITE):
+        path = Path(uri.removeprefix(_SQLITE))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version")
 
 
 def _experiment(client, config: Config, runs: Path) -> str:

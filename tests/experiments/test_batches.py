@@ -1,0 +1,81 @@
+"""The order of the examples is a function of seed and epoch alone."""
+
+import numpy as np
+import pytest
+
+from keras_vitser.experiments.batches import Batches
+
+COUNT, SIZE = 10, 4
+
+
+def numbered(count=COUNT):
+    """Images, labels and features that each say which example they are."""
+    numbers = np.arange(count)
+    images = np.broadcast_to(numbers[:, None, None, None], (count, 2, 2, 1)).astype("float32")
+    return images, numbers, np.stack([numbers, -numbers], axis=1).astype("float32")
+
+
+def epoch(batches):
+    return [batches[index] for index in range(len(batches))]
+
+
+def order(batches):
+    return [label for _, labels in epoch(batches) for label in labels]
+
+
+def test_batches_are_full_and_show_an_example_at_most_once():
+    images, labels, _ = numbered()
+    batches = Batches(images, labels, SIZE, seed=0)
+    assert len(batches) == 2
+    seen = set()
+    for _ in range(30):
+        assert [len(x) for x, _ in epoch(batches)] == [SIZE, SIZE]
+        shown = order(batches)
+        assert len(set(shown)) == len(shown)
+        seen.update(shown)
+        batches.on_epoch_end()
+    assert seen == set(range(COUNT))  # what one epoch leaves out, others show
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    images, labels, _ = numbered()
+    one, same, other = (Batches(images, labels, SIZE, seed) for seed in (3, 3, 4))
+    np.random.default_rng(0).random(5)
+    np.random.seed(1)
+    epochs = []
+    for _ in range(4):
+        assert order(one) == order(one) == order(same)
+        assert order(one) != order(other)
+        epochs.append(order(one))
+        for batches in (one, same, other):
+            batches.on_epoch_end()
+    assert len({tuple(shown) for shown in epochs}) == 4
+
+
+def test_labels_and_features_stay_with_their_images():
+    images, labels, features = numbered()
+    batches = Batches(images, labels, SIZE, seed=0, teacher_features=features)
+    for _ in range(3):
+        for x, y in epoch(batches):
+            assert set(x) == {"inputs", "teacher_features"}
+            np.testing.assert_array_equal(x["inputs"][:, 0, 0, 0], y)
+            np.testing.assert_array_equal(x["teacher_features"], np.stack([y, -y], axis=1))
+        batches.on_epoch_end()
+
+
+def test_without_labels_a_batch_is_images_alone():
+    images, _, features = numbered()
+    (x,) = Batches(images, None, SIZE, seed=0)[0]
+    assert x.shape == (SIZE, 2, 2, 1)
+    (x,) = Batches(images, None, SIZE, seed=0, teacher_features=features)[0]
+    np.testing.assert_array_equal(x["inputs"][:, 0, 0, 0], x["teacher_features"][:, 0])
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "batches", "rows"), [(1, 4, 1, 1), (3, 32, 1, 3), (4, 4, 1, 4), (5, 1, 5, 1)]
+)
+def test_small_sets_make_one_batch_of_all(count, size, batches, rows):
+    images, labels, _ = numbered(count)
+    made = Batches(images, labels, size, seed=0)
+    assert [len(labels) for _, labels in epoch(made)] == [rows] * batches
+    assert sorted(order(made)) == list(range(count))

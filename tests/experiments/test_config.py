@@ -1,0 +1,278 @@
+"""One strict schema: what is wrong is named with its file, its key and the nearest known one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from keras_vitser.audio import COPIES
+from keras_vitser.corpora import NAMES, protocols
+from keras_vitser.errors import ConfigError
+from keras_vitser.experiments import Config, load_config
+from keras_vitser.experiments.config import config_path
+
+SHIPPED = sorted(path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a config file and returns its path."""
+
+    def write(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def refusal(source, overrides=None):
+    with pytest.raises(ConfigError) as caught:
+        load_config(source, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_defaults_are_the_papers():
+    config = load_config()
+    assert config == Config()
+    stages = config.stages
+    for stage in (stages.teacher, stages.matching, stages.student):
+        assert (stage.epochs, stage.batch_size, stage.learning_rate, stage.halve_every) == (50, 4, 1e-4, 10)
+    assert stages.student.alpha == 10
+    assert (config.teacher.depth, config.student.depth, config.student.num_heads) == (6, 3, 5)
+    assert (config.teacher.conv_stem, config.teacher.coordinates) == (True, True)
+    assert (config.student.conv_stem, config.student.coordinates) == (False, False)
+    assert config.augmentation.copies == len(COPIES) == 4
+
+
+def test_there_are_shipped_configs():
+    assert {"demo", "savee", "folder"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_config_loads_by_its_name(name):
+    config = load_config(name)
+    assert config.corpus.name in NAMES
+    assert config.protocol.name in protocols.PROTOCOLS
+    assert load_config(config_path(name)) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ("epoch: 3", "'epoch'", None),
+        ("sed: 3", "'sed'", "'seed'"),
+        ("stages: {student: {epoch: 3}}", "'stages.student.epoch'", "'epochs'"),
+        ("stages: {teacher: {form: x}}", "'stages.teacher.form'", "'from'"),
+        ("front_end: {n_mel: 3}", "'front_end.n_mel'", "'n_mels'"),
+        ("protocol: {test_speaker: [KL]}", "'protocol.test_speaker'", "'test_speakers'"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_file_and_the_nearest(write, text, key, nearest):
+    path = write(text)
+    message = refusal(path)
+    assert str(path) in message
+    assert f"unknown key {key}" in message
+    if nearest:
+        assert f"did you mean {nearest}?" in message
+
+
+def test_every_unknown_key_is_named_at_once(write):
+    message = refusal(write("sed: 1\nstages: {matching: {epoch: 1}}"))
+    assert "'sed'" in message
+    assert "'stages.matching.epoch'" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "received"),
+    [
+        ("seed: -1", "seed", "-1"),
+        ("seed: many", "seed", "'many'"),
+        ("seed: 4294967296", "seed", "4294967296"),
+        ("stages: {student: {epochs: -1}}", "stages.student.epochs", "-1"),
+        ("stages: {student: {epochs: 1.5}}", "stages.student.epochs", "1.5"),
+        ("stages: {student: {batch_size: 0}}", "stages.student.batch_size", "0"),
+        ("stages: {teacher: {learning_rate: 0}}", "stages.teacher.learning_rate", "0"),
+        ("stages: {teacher: {learning_rate: .inf}}", "stages.teacher.learning_rate", "inf"),
+        ("stages: {teacher: {learning_rate: .nan}}", "stages.teacher.learning_rate", "nan"),
+        ("stages: {student: {alpha: -1}}", "stages.student.alpha", "-1"),
+        ("stages: 5", "stages", "5"),
+        ("corpus:", "corpus", "None"),
+        ("protocol: {name: mine}", "protocol.name", "'mine'"),
+        ("protocol: {test_fraction: 1}", "protocol.test_fraction", "1"),
+        ("augmentation: {copies: 5}", "augmentation.copies", "5"),
+        ("augmentation: {speed: [1.1, 0.9]}", "speed", "[1.1, 0.9]"),
+        ("augmentation: {speed: [0, 1]}", "speed", "[0.0, 1.0]"),
+        ("augmentation: {noise_snr_db: [30, 10]}", "noise_snr_db", "[30.0, 10.0]"),
+        ("teacher: {pooling: max}", "teacher.pooling", "'max'"),
+        ("student: {dropout: 1}", "student.dropout", "1"),
+        ("student: {patch_size: [100, 1]}", "student.patch_size", "[100, 1]"),
+        ("teacher: {patch_size: [128, 3]}", "teacher.patch_size", "[128, 3]"),
+        ("front_end: {n_mels: 64}", "teacher.patch_size", "[128, 1]"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_file_and_key(write, text, key, received):
+    path = write(text)
+    message = refusal(path)
+    assert str(path) in message
+    assert key in message
+    assert received in message
+
+
+def test_no_epoch_for_the_student_is_refused_only_where_nothing_teaches_it():
+    message = refusal(None, {f"stages.{stage}.epochs": 0 for stage in ("matching", "student")} | STUDENT_ALONE)
+    assert "stages.student.epochs" in message
+    assert load_config(None, {"stages.student.epochs": 0}).stages.matching.epochs == 50
+
+
+STUDENT_ALONE = {"stages.student.alpha": 0}
+
+
+def test_a_variant_states_only_what_differs(write):
+    write("seed: 7\nstages: {student: {epochs: 9, alpha: 2}}\ncorpus: {classes: [anger, sadness]}", "grand.yaml")
+    write("extends: grand.yaml\nstages: {student: {epochs: 5}}", "base.yaml")
+    config = load_config(write("extends: ../base.yaml\ncorpus: {classes: [fear, joy]}", "deep/variant.yaml"))
+    assert config.seed == 7
+    assert (config.stages.student.epochs, config.stages.student.alpha) == (5, 2)
+    assert config.corpus.classes == ["fear", "joy"]
+
+
+def test_a_circle_of_variants_is_refused(write):
+    write("extends: b.yaml", "a.yaml")
+    write("extends: a.yaml", "b.yaml")
+    assert "extends itself" in refusal(write("extends: a.yaml", "c.yaml"))
+    assert "extends itself" in refusal(write("extends: own.yaml", "own.yaml"))
+
+
+def test_a_missing_base_is_named_with_the_file_that_names_it(write):
+    path = write("extends: gone.yaml")
+    message = refusal(path)
+    assert str(path) in message
+    assert "gone.yaml" in message
+
+
+def test_the_fault_of_a_base_is_told(write):
+    write("seed: [", "base.yaml")
+    assert "base.yaml" in refusal(write("extends: base.yaml"))
+
+
+def test_a_path_goes_before_a_shipped_name(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("demo").corpus.name == "demo"
+    write("seed: 11", "demo")
+    assert load_config("demo").seed == 11
+    assert load_config(Path("demo")).seed == 11
+
+
+def test_near_misses_of_a_shipped_name_are_helped():
+    message = refusal("ravdes")
+    assert "Did you mean 'ravdess'?" in message
+    assert all(name in message for name in SHIPPED)
+    assert "Did you mean" not in refusal("/nowhere/qqqq.yaml")
+
+
+def test_a_folder_is_no_config(tmp_path):
+    assert str(tmp_path) in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("seed: 1\nstages: [1,", 2), ("seed: 1\n\tcorpus: 2", 2), ("a: b: c", 1), ("seed: 1\nx: @", 2)]
+)
+def test_what_is_not_yaml_is_named_with_its_line(write, text, line):
+    path = write(text)
+    message = refusal(path)
+    assert str(path) in message
+    assert "is not YAML" in message
+    # A list that is never closed is noticed at the end of the file.
+    assert f"line {line}" in message or f"line {line + 1}" in message
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"seed: \xff\xfe\x00")
+    assert str(path) in refusal(path)
+
+
+@pytest.mark.parametrize("text", ["- seed\n- 1", "demo", "3"])
+def test_yaml_that_holds_no_keys_is_refused(write, text):
+    assert "must hold keys and values" in refusal(write(text))
+
+
+def test_an_empty_file_is_the_defaults(write):
+    assert load_config(write("# nothing yet\n")) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("seed: 1\ncorpus: {name: demo}\nseed: 2\n", "seed", 3),
+        ("stages:\n  student:\n    epochs: 1\n    alpha: 1\n    epochs: 2\n", "epochs", 5),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(write, text, key, line):
+    path = write(text)
+    message = refusal(path)
+    assert str(path) in message
+    assert repr(key) in message
+    assert f"line {line}" in message
+
+
+def test_merge_keys_of_yaml_still_work(write):
+    text = "stages:\n  teacher: &stage {epochs: 3, batch_size: 8}\n  matching: {<<: *stage, epochs: 4}\n"
+    stages = load_config(write(text)).stages
+    assert (stages.matching.epochs, stages.matching.batch_size) == (4, 8)
+
+
+def test_overrides_go_before_the_file(write):
+    path = write("seed: 1\nstages: {student: {epochs: 9, alpha: 2}}")
+    config = load_config(path, {"stages.student.epochs": 5, "corpus.name": "demo", "stages.teacher.from": "runs/x"})
+    assert (config.seed, config.corpus.name, config.stages.teacher.from_) == (1, "demo", "runs/x")
+    assert (config.stages.student.epochs, config.stages.student.alpha) == (5, 2)
+
+
+def test_a_config_is_taken_as_it_is_and_left_as_it_was():
+    config = load_config("demo")
+    changed = load_config(config, {"seed": 3, "stages.teacher.from": "runs/x"})
+    assert (config.seed, changed.seed) == (0, 3)
+    assert changed.corpus == config.corpus
+    assert load_config(changed) == changed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"stages.student.epoch": 1}, ["unknown key 'stages.student.epoch'", "did you mean 'epochs'?"]),
+        ({"stage.student.epochs": 1}, ["unknown key 'stage'", "did you mean 'stages'?"]),
+        ({"seed.x": 1}, ["seed"]),
+        ({"seed": None}, ["seed", "None"]),
+        ({"": 1}, ["unknown key"]),
+        ({"stages..epochs": 1}, ["unknown key 'stages.'"]),
+    ],
+)
+def test_overrides_are_checked_too(overrides, words):
+    message = refusal("demo", overrides)
+    assert all(word in message for word in words), message
+
+
+def test_the_yaml_spells_everything_out_and_reads_back(write):
+    overrides = {
+        "stages.teacher.from": "runs/ä",
+        "augmentation.speed": [0.8, 1.2],
+        "protocol.test_speakers": ["1", "02"],
+    }
+    config = load_config("savee", overrides)
+    text = config.to_yaml()
+    assert load_config(write(text)) == config
+    values = yaml.safe_load(text)
+    assert values["stages"]["teacher"]["from"] == "runs/ä"
+    assert "from_" not in text
+    assert set(values) == set(Config.model_fields)
+    assert set(values["student"]) == set(type(config.student).model_fields)
+
+
+def test_configs_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 1
