@@ -219,15 +219,12 @@ class Recognizer:
         return answers[0] if single else answers
 
     def _waveform(self, item, sampling_rate) -> np.ndarray:
-        name, rate = "the given recording", self.front_end.sampling_rate
-        if isinstance(item, str | os.PathLike):
-            name = str(item)
+        rate = self.front_end.sampling_rate
         if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
-            waveform = read_waveform(item, sampling_rate=rate)
-        else:
-            waveform = resample(self._checked(item, sampling_rate), sampling_rate, rate)
-        if not len(waveform):
-            raise NoSamplesError(f"{name}: lasts less than one sample at {rate} Hz; expected a recording")
+            return read_waveform(item, sampling_rate=rate)
+        waveform = resample(self._checked(item, sampling_rate), sampling_rate, rate)
+        if not waveform.size:
+            raise NoSamplesError(f"the given array lasts less than one sample at {rate} Hz; expected a recording")
         return waveform
 
     @staticmethod

@@ -51,9 +51,9 @@ def file_bytes(samples, rate=RATE):
 def recognizer():
     sizes = {"hidden_dim": 16, "depth": 1, "num_heads": 2, "head_dim": 8, "mlp_dim": 16}
     network = ViTSER.student(3, image_size=(16, 16), patch_size=(16, 1), **sizes)
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(2)
     # Large kernels, so that different sounds have clearly different answers, and the same on each backend.
-    weights = [generator.normal(0, 0.5, old.shape) if old.ndim == 2 else old for old in network.get_weights()]
+    weights = [generator.normal(0, 0.5, old.shape) if old.ndim > 1 else old for old in network.get_weights()]
     network.set_weights(weights)
     return Recognizer(network, LABELS, LogMelImage(**FRONT_END), PROVENANCE)
 

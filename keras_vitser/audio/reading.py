@@ -56,7 +56,7 @@ def read_waveform(
         EmptyAudioError: The file has no bytes.
         NotAudioError: The bytes are no sound that libsndfile reads.
         TruncatedAudioError: The file ends before its header says, or is damaged.
-        NoSamplesError: The file has a header and no samples.
+        NoSamplesError: The file has a header and no samples, or less than one at `sampling_rate`.
         NonFiniteAudioError: A sample is NaN or infinite.
         AudioTooLongError: The recording is longer than `limit_seconds`.
 
@@ -82,7 +82,10 @@ def read_waveform(
         raise NonFiniteAudioError(
             f"{name}: holds samples that are NaN or infinite; write the file again from its source"
         )
-    return resample(waveform, rate, sampling_rate)
+    waveform = resample(waveform, rate, sampling_rate)
+    if not waveform.size:
+        raise NoSamplesError(f"{name}: lasts less than one sample at {sampling_rate} Hz; expected a recording")
+    return waveform
 
 
 def resample(waveform: np.ndarray, from_rate: float, to_rate: float) -> np.ndarray:

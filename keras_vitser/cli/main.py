@@ -20,16 +20,22 @@ for command in (train, evaluate, predict, corpora):
     app.command(no_args_is_help=command is not corpora)(getattr(command, command.__name__.rpartition(".")[2]))
 
 
-@app.callback()
-def _options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         import keras_vitser
 
         print(keras_vitser.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """The program's own options: `--version` acts by its callback, `main` looks for `--debug` itself."""
 
 
 def main() -> None:

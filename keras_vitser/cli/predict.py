@@ -59,16 +59,17 @@ def _files(sources: list[Path]) -> list[Path]:
 def _rows(recognizer, files: list[Path]):
     from keras_vitser.audio import read_waveform
 
+    rate = recognizer.front_end.sampling_rate
     waveforms, rows = [], []
     for file in files:
         row = {"path": str(file), "label": None, "probability": None, "seconds_used": None, "error": None}
         rows.append(row)
         try:
-            waveforms.append(read_waveform(file, sampling_rate=recognizer.front_end.sampling_rate))
+            waveforms.append(read_waveform(file, sampling_rate=rate))
         except AudioError as error:
             row["error"] = str(error)
     heard = [row for row in rows if row["error"] is None]
-    answers = recognizer.predict(waveforms, sampling_rate=recognizer.front_end.sampling_rate) if waveforms else []
+    answers = recognizer.predict(waveforms, sampling_rate=rate) if waveforms else []
     for row, answer in zip(heard, answers, strict=True):
         row["label"] = answer.label
         row["probability"] = round(float(answer.probabilities.max()), 6)

@@ -49,17 +49,19 @@ def take_weights(network: keras.Model, labels: tuple[str, ...], source: Recogniz
     Raises:
         ConfigError: The two networks are not of one shape.
     """
-    for layer in network.layers:
-        if layer.name == "head" and tuple(labels) != tuple(source.labels):
-            continue
-        weights = [layer.name for layer in source.network.layers]
-        given = source.network.get_layer(layer.name).get_weights() if layer.name in weights else None
-        if given is None or [w.shape for w in given] != [w.shape for w in layer.get_weights()]:
+    given = {layer.name: layer.get_weights() for layer in source.network.layers}
+    own = {layer.name: layer.get_weights() for layer in network.layers}
+    if tuple(labels) != tuple(source.labels):
+        del given["head"], own["head"]
+    for name in sorted(given.keys() | own.keys()):
+        shapes = [[weight.shape for weight in weights.get(name, [])] for weights in (given, own)]
+        if shapes[0] != shapes[1]:
             raise ConfigError(
-                f"stages.student.initial_weights: layer {layer.name!r} of the given network has another shape; "
+                f"stages.student.initial_weights: layer {name!r} of the given network has another shape; "
                 "give the `student` section the values that it was trained with"
             )
-        layer.set_weights(given)
+    for name in own:
+        network.get_layer(name).set_weights(given.get(name, []))
 
 
 def _test_speakers(examples: tuple[Example, ...], split: Split) -> set[str]:

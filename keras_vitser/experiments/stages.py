@@ -50,8 +50,7 @@ def train_teacher(
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     batches = Batches(train.images, train.labels, settings.batch_size, seed)
-    best = BestEpoch(network, validation)
-    _fit(network, batches, "teacher", settings, [best, _Progress("teacher", settings, batches, watcher)])
+    _fit(network, batches, "teacher", settings, [BestEpoch(network, validation)], watcher)
 
 
 def match_features(
@@ -128,11 +127,22 @@ class BestEpoch(keras.callbacks.Callback):
         return score(self._validation.labels, probabilities(logits), names)
 
 
+class _Clock(keras.callbacks.Callback):
+    """Times an epoch's training. Comes before `BestEpoch`, and at the epoch's end, when no step is still under way."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds = time.perf_counter() - self._start
+
+
 class _Progress(keras.callbacks.Callback):
     """Tells the watcher of batches and epochs. Comes after `BestEpoch`, whose logs it passes on."""
 
-    def __init__(self, stage: str, settings: StageSection, batches: Batches, watcher: Watcher):
+    def __init__(self, stage: str, settings: StageSection, batches: Batches, watcher: Watcher, clock: "_Clock"):
         super().__init__()
+        self._clock = clock
         self._stage = stage
         self._total = settings.epochs * len(batches)
         self._clips = len(batches) * len(next(iter(keras.tree.flatten(batches[0]))))
@@ -140,16 +150,12 @@ class _Progress(keras.callbacks.Callback):
         self._done = 0
         self._rows: list[dict[str, Any]] = []
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.perf_counter()
-
     def on_train_batch_end(self, batch, logs=None):
         self._done += 1
-        self._end = time.perf_counter()
         self._watcher.batch(self._stage, self._done, self._total)
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = self._end - self._start
+        seconds = self._clock.seconds
         row = {"stage": self._stage, "epoch": epoch + 1}
         row |= {name: float(value) for name, value in sorted(logs.items())}
         row |= {"seconds": round(seconds, 3), "clips_per_second": round(self._clips / seconds, 2)}
@@ -174,15 +180,16 @@ def _distill(distiller, train, stage, settings, callbacks, seed, watcher):
     labels = train.labels if distiller.label_weight else None
     batches = Batches(train.images, labels, settings.batch_size, seed, features)
     distiller.compile(_optimizer(settings))
-    callbacks = [*callbacks, _Progress(stage, settings, batches, watcher)]
-    _fit(distiller, batches, stage, settings, callbacks)
+    _fit(distiller, batches, stage, settings, callbacks, watcher)
 
 
-def _fit(network, batches, stage, settings, callbacks):
+def _fit(network, batches, stage, settings, callbacks, watcher):
     if not settings.epochs:
         return
     schedule = halving_schedule(settings.learning_rate, settings.halve_every)
-    network.fit(batches, epochs=settings.epochs, callbacks=[schedule, *callbacks], verbose=0)
+    clock = _Clock()
+    callbacks = [schedule, clock, *callbacks, _Progress(stage, settings, batches, watcher, clock)]
+    network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0)
 
 
 def _optimizer(settings: StageSection) -> keras.optimizers.Optimizer:

@@ -109,8 +109,9 @@ def _experiment(client, config: Config, runs: Path) -> str:
     known = client.get_experiment_by_name(name)
     if known is not None:
         return known.experiment_id
-    # A remote server has a place of its own for artifacts.
-    place = None if config.tracking.uri else (runs.resolve() / "mlartifacts").as_uri()
+    # A server has a place of its own for artifacts; a database file has none.
+    is_server = (config.tracking.uri or "").startswith(("http", "databricks"))
+    place = None if is_server else (runs.resolve() / "mlartifacts").as_uri()
     return client.create_experiment(name, artifact_location=place)
 
 

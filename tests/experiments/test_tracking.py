@@ -19,6 +19,12 @@ def split():
     return protocols.paper(corpora.load("demo", classes=["anger", "sadness"]))
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One folder for all, since making a database takes seconds."""
+    return tmp_path_factory.mktemp("runs")
+
+
 @pytest.fixture
 def warned(caplog):
     caplog.set_level(logging.WARNING, "keras_vitser")
@@ -74,8 +80,8 @@ class TestStoresThatFail:
         use(Tracker(config(uri="nonsense://x"), tmp_path, "a run"), split, tmp_path)
         assert len(warned()) == 1
 
-    def test_a_store_that_fails_on_the_way_is_told_of_once(self, tmp_path, split, warned, monkeypatch):
-        tracker = Tracker(config(), tmp_path, "a run")
+    def test_a_store_that_fails_on_the_way_is_told_of_once(self, runs, tmp_path, split, warned, monkeypatch):
+        tracker = Tracker(config(), runs, "a run")
         monkeypatch.setattr(
             tracker._client, "log_metric", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("disk full\nreally"))
         )
@@ -85,28 +91,20 @@ class TestStoresThatFail:
         assert "\n" not in line
 
 
-class TestStore:
-    @pytest.fixture
-    def client(self, tmp_path):
-        mlflow = pytest.importorskip("mlflow")
-        return mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_a_failed_run_is_marked_and_leaky_is_said(runs, split):
+    mlflow = pytest.importorskip("mlflow")
+    tracker = Tracker(config(experiment="mine"), runs, "a run")
+    tracker.start(config(), split)
+    tracker.fail()
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    assert run.info.status == "FAILED"
+    assert (run.data.tags["protocol"], run.data.tags["leaky"]) == ("paper", "True")
 
-    def runs(self, client, experiment):
-        return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
-    def test_a_failed_run_is_marked_and_leaky_is_said(self, tmp_path, client, split):
-        tracker = Tracker(config(experiment="mine"), tmp_path, "a run")
-        tracker.start(config(), split)
-        tracker.fail()
-        (run,) = self.runs(client, "mine")
-        assert run.info.status == "FAILED"
-        assert (run.data.tags["protocol"], run.data.tags["leaky"]) == ("paper", "True")
-
-    def test_mlflows_own_state_is_left_alone(self, tmp_path, split):
-        mlflow = pytest.importorskip("mlflow")
-        before = mlflow.get_tracking_uri()
-        folder = tmp_path / "run"
-        folder.mkdir()
-        use(Tracker(config(), tmp_path, "a run"), split, folder)
-        assert mlflow.active_run() is None
-        assert mlflow.get_tracking_uri() == before
+def test_mlflows_own_state_is_left_alone(runs, split, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    before = mlflow.get_tracking_uri()
+    use(Tracker(config(), runs, "a run"), split, tmp_path)
+    assert mlflow.active_run() is None
+    assert mlflow.get_tracking_uri() == before

@@ -1,0 +1,116 @@
+"""`keras-vitser predict`: one bad file never stops the others."""
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+
+from keras_vitser.recognizer import Recognizer
+from tests.cli.conftest import LABELS, write_sound
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder of two recordings and one text that is named like one."""
+    folder = tmp_path / "mixed"
+    write_sound(folder / "a.wav", 1)
+    write_sound(folder / "z" / "c.wav", 2)
+    (folder / "b.wav").write_text("this is no sound")
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_is_a_line_a_file_in_the_order_given(command, model, tmp_path):
+    paths = [write_sound(tmp_path / f"{number}.wav", number) for number in (2, 0, 1)]
+    ended = command("predict", *paths, "--model", model, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    rows = json_lines(ended.out)
+    assert [row["path"] for row in rows] == [str(path) for path in paths]
+    expected = Recognizer.load(model).predict(paths)
+    for row, answer in zip(rows, expected, strict=True):
+        assert (row["label"], row["seconds_used"], row["error"]) == (answer.label, 0.5, None)
+        assert list(row["probabilities"]) == list(LABELS)
+        assert list(row["probabilities"].values()) == pytest.approx(answer.probabilities.tolist(), abs=1e-5)
+        assert row["probability"] == pytest.approx(answer.probabilities.max(), abs=1e-5)
+
+
+def test_one_bad_file_stops_nothing(command, model, mixed):
+    ended = command("predict", mixed, mixed / "gone.wav", "--model", model, "--json")
+    assert "2 of 4 files" in ended.refusal
+    rows = json_lines(ended.out)
+    names = ["a.wav", "b.wav", "c.wav", "gone.wav"]
+    assert [row["path"].replace("\\", "/").rsplit("/", 1)[1] for row in rows] == names
+    assert [row["label"] is None for row in rows] == [False, True, False, True]
+    assert "not a sound file" in rows[1]["error"]
+    assert "no such file" in rows[3]["error"]
+
+
+def test_csv_has_a_line_a_file(command, model, mixed):
+    ended = command("predict", mixed, "--model", model, "--csv")
+    assert ended.code == 2
+    rows = list(csv.DictReader(io.StringIO(ended.out)))
+    assert list(rows[0]) == ["path", "label", "seconds_used", *LABELS, "error"]
+    assert len(rows) == 3
+    assert [row["label"] in LABELS for row in rows] == [True, False, True]
+    assert sum(float(rows[0][label]) for label in LABELS) == pytest.approx(1, abs=1e-4)
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
+
+
+def test_the_table_names_every_file_and_the_reasons_follow(command, model, mixed):
+    ended = command("predict", mixed, "--model", model)
+    assert ended.code == 2
+    for word in ("emotion", "a.wav", "b.wav", "c.wav", "not read"):
+        assert word in ended.out.replace("\n", "")
+    assert "is not a sound file" in ended.err
+    assert "1 of 3 files" in ended.err
+
+
+def test_a_sound_shorter_than_a_sample_stops_nothing(command, model, tmp_path):
+    short = write_sound(tmp_path / "short.wav", seconds=1 / 192000, rate=192000)
+    good = write_sound(tmp_path / "good.wav")
+    ended = command("predict", short, good, "--model", model, "--json")
+    assert "1 of 2 files" in ended.refusal
+    rows = json_lines(ended.out)
+    assert str(short) in rows[0]["error"]
+    assert rows[1]["label"] in LABELS
+
+
+def test_of_a_long_file_one_warning_tells(command, model, tmp_path):
+    path = write_sound(tmp_path / "long.wav", seconds=5)
+    ended = command("predict", path, "--model", model, "--json")
+    assert ended.code == 0
+    assert json_lines(ended.out)[0]["seconds_used"] == 4.0
+    assert ended.err.count("warning: ") == 1
+    assert "first 4 s" in ended.err
+
+
+def test_a_run_folder_is_a_model(command, model, tmp_path):
+    shutil.copytree(model, tmp_path / "run" / "model")
+    path = write_sound(tmp_path / "a.wav")
+    assert command("predict", path, "--model", tmp_path / "run", "--json").code == 0
+
+
+def test_a_folder_without_sound(command, model, tmp_path):
+    (tmp_path / "notes.txt").write_text("no sound")
+    assert "holds no sound file" in command("predict", tmp_path, "--model", model).refusal
+
+
+def test_a_model_that_is_missing_or_damaged(command, model, tmp_path):
+    path = write_sound(tmp_path / "a.wav")
+    assert "nowhere" in command("predict", path, "--model", tmp_path / "nowhere").refusal
+    damaged = tmp_path / "model"
+    shutil.copytree(model, damaged)
+    (damaged / "model.keras").write_bytes(b"half")
+    assert "is not the file that was saved" in command("predict", path, "--model", damaged).refusal
+
+
+def test_a_backend_that_is_none(command, model, tmp_path):
+    path = write_sound(tmp_path / "a.wav")
+    line = command("predict", path, "--model", model, "--backend", "pytorch").refusal
+    assert "tensorflow, jax, torch" in line

@@ -1,0 +1,156 @@
+"""`keras-vitser train`: recordings of one's own without a config, and what is refused before any training."""
+
+import csv
+import json
+
+import pytest
+import yaml
+
+from keras_vitser.cli import train as module
+from tests.experiments.made_up import TINY
+
+
+def tiny():
+    """The `--set` options that make networks and images tiny."""
+    values = {key: value for key, value in TINY.items() if not key.startswith("stages.")}
+    return [part for key, value in values.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def test_a_folder_of_ones_own_needs_no_config(command, class_folders, runs):
+    arguments = ["--data", class_folders, "--runs", runs, "--epochs", "0,0,1", "--batch-size", "4", "--seed", "5"]
+    ended = command("train", *tiny(), *arguments, "--json")
+    assert ended.code == 0, ended.err
+    answer = json.loads(ended.out)
+    (folder,) = runs.iterdir()
+    assert answer["run"] == str(folder)
+    assert answer["model"] == str(folder / "model")
+    assert answer["metrics"] == json.loads((folder / "metrics.json").read_text())
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["corpus"]["name"], config["protocol"]["name"], config["seed"]) == ("folder", "random", 5)
+    assert [config["stages"][stage]["epochs"] for stage in ("teacher", "matching", "student")] == [0, 0, 1]
+    assert {config["stages"][stage]["batch_size"] for stage in ("teacher", "matching", "student")} == {4}
+
+
+def test_a_table_of_ones_own_keeps_speakers_apart(command, class_folders, runs, tmp_path):
+    table = tmp_path / "mine.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "speaker"])
+        for path in sorted(class_folders.rglob("*.wav")):
+            writer.writerow([path, path.parent.name, f"person{int(path.stem) % 4}"])
+    arguments = ["--data", table, "--runs", runs, "--epochs", "0,0,1", "--protocol", "speaker_independent"]
+    ended = command("train", *tiny(), *arguments)
+    assert ended.code == 0, ended.err
+    (folder,) = runs.iterdir()
+    for role in ("teacher", "student"):
+        line = next(line for line in ended.out.splitlines() if line.startswith(f"{role}: "))
+        assert "chance 50.0 %" in line
+        assert "speaker_independent" in line
+    assert str(folder / "report.html") in ended.out
+    assert str(folder / "model") in ended.out
+
+
+class TestRefusals:
+    @pytest.fixture(autouse=True)
+    def nothing_is_written(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        yield
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--seed", "1"], "say what to train on"),
+            (["demos"], "Did you mean 'demo'?"),
+            (["demo", "--epochs", "5"], "--epochs takes three whole numbers"),
+            (["demo", "--epochs", "5,5,x"], "'5,5,x'"),
+            (["demo", "--epochs", "5,5,-1"], "--epochs"),
+            (["demo", "--batch-size", "0"], "stages.teacher.batch_size"),
+            (["demo", "--protocol", "mine"], "protocol.name"),
+            (["demo", "--seed", "-1"], "seed"),
+            (["demo", "--set", "seed"], "--set takes KEY=VALUE"),
+            (["demo", "--set", "=1"], "--set takes KEY=VALUE"),
+            (["demo", "--set", "seed=["], "is not YAML"),
+            (["demo", "--set", "stages.student.epoch=1"], "did you mean 'epochs'?"),
+            (["demo", "--set", "corpus.name=savoy"], "savee"),
+            (["demo", "--set", "tracking=off"], "tracking"),
+            (["demo", "--backend", "pytorch"], "tensorflow, jax, torch"),
+            (["demo", "--set", "stages.teacher.from=nowhere"], "nowhere"),
+            (["savee"], "folder"),
+            (["savee", "--data", "nowhere"], "nowhere"),
+            (["--data", "nowhere"], "nowhere"),
+            (["--data", "nowhere.csv"], "nowhere.csv"),
+        ],
+    )
+    def test_a_fault_costs_one_line(self, command, arguments, words):
+        assert words in command("train", *arguments).refusal
+
+    def test_a_typo_in_a_config_is_named_with_the_file(self, command, tmp_path):
+        path = tmp_path / "mine.yaml"
+        path.write_text("corpus: {name: demo}\nstages: {student: {epoch: 3}}\n")
+        line = command("train", path).refusal
+        assert str(path) in line
+        assert "did you mean 'epochs'?" in line
+
+    def test_a_text_named_wav_is_named(self, command, class_folders, tmp_path):
+        for label in ("calm", "upset"):
+            (tmp_path / "clips" / label).mkdir(parents=True)
+            for number in range(5):
+                (tmp_path / "clips" / label / f"{number}.wav").write_text(f"no sound {label} {number}")
+        ended = command("train", *tiny(), "--data", tmp_path / "clips", "--runs", tmp_path / "others")
+        assert ended.code == 2
+        last = ended.err.splitlines()[-1]
+        assert last.startswith("error: ")
+        assert ".wav: is not a sound file" in last
+
+    def test_a_folder_without_sound(self, command, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert "no sub-folder holds" in command("train", "--data", tmp_path / "empty").refusal
+
+    def test_runs_that_is_a_file(self, command, class_folders, tmp_path):
+        (tmp_path / "file").write_text("")
+        ended = command("train", *tiny(), "--data", class_folders, "--runs", tmp_path / "file")
+        assert ended.code == 2
+        assert str(tmp_path / "file") in ended.err.splitlines()[-1]
+
+
+class TestOverrides:
+    """What the options make of the config, read without a run."""
+
+    @pytest.mark.parametrize(
+        ("assignment", "key", "value"),
+        [
+            ("seed=1", "seed", 1),
+            ("a.b=0.5", "a.b", 0.5),
+            ("a=", "a", None),
+            ("a=x=y", "a", "x=y"),
+            ("a=[s1, s2]", "a", ["s1", "s2"]),
+            ("a=true", "a", True),
+            (" a =1", "a", 1),
+        ],
+    )
+    def test_set_takes_yaml(self, assignment, key, value):
+        assert module._overrides(None, None, None, None, [assignment]) == {key: value}
+
+    def test_a_learning_rate_may_be_written_as_in_the_help(self):
+        """YAML 1.1 takes 3e-4 for text; the schema makes it a number."""
+        from keras_vitser.experiments import load_config
+
+        overrides = module._overrides(None, None, None, None, ["stages.student.learning_rate=3e-4"])
+        assert load_config(None, overrides).stages.student.learning_rate == 3e-4
+
+    def test_a_protocol_does_away_with_the_configs_own_settings(self):
+        from keras_vitser.experiments import load_config
+
+        overrides = module._overrides(None, None, "random", None, ["protocol.test_fraction=0.3"])
+        protocol = load_config("savee", overrides).protocol
+        assert (protocol.name, protocol.test_speakers, protocol.test_fraction) == ("random", None, 0.3)
+
+    def test_set_goes_before_the_short_options(self):
+        overrides = module._overrides("1,2,3", None, None, 1, ["seed=2", "stages.student.epochs=9"])
+        assert (overrides["seed"], overrides["stages.student.epochs"], overrides["stages.matching.epochs"]) == (2, 9, 2)

@@ -1,0 +1,42 @@
+"""The card says what the model is, how well it does beside chance, and what it is not for."""
+
+import pytest
+
+from keras_vitser import corpora
+from keras_vitser.corpora import protocols
+from keras_vitser.experiments.model_card import model_card
+from tests.experiments.made_up import network
+
+LINE = "UA 50.0 % (chance 25.0 %), LEAKY protocol `paper`"
+
+
+@pytest.fixture(scope="module")
+def card():
+    split = protocols.paper(corpora.load("demo"))
+    return model_card("student", network("student", 4), split.corpus.labels, split, LINE), split
+
+
+def test_it_names_role_corpus_labels_and_size(card):
+    text, split = card
+    assert text.splitlines()[0] == "# ViT-SER student, trained on demo"
+    assert ", ".join(split.corpus.labels) in text
+    assert f"{network('student', 4).count_params():,} parameters" in text
+
+
+def test_it_has_the_scores_the_split_its_warnings_and_the_terms(card):
+    text, split = card
+    assert LINE in text
+    assert split.description in text
+    assert split.warnings
+    assert all(f"- {warning}\n" in text for warning in split.warnings)
+    assert split.corpus.terms in text
+
+
+def test_it_says_what_it_is_not_for(card):
+    section = card[0].partition("## Not for")[2]
+    assert "not in hiring, policing, schooling" in section
+
+
+def test_without_scores_it_says_so(card):
+    text = model_card("teacher", network("student", 4), card[1].corpus.labels, card[1], "")
+    assert "Not measured on this split." in text

@@ -1,0 +1,105 @@
+"""The run folder: a new one each time, and each file in it whole."""
+
+import datetime
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from keras_vitser import corpora
+from keras_vitser.corpora import protocols
+from keras_vitser.errors import RunFolderError
+from keras_vitser.experiments import run_folder
+from keras_vitser.experiments.run_folder import RunFolder, environment
+from tests.experiments.made_up import network
+
+TODAY = datetime.date.today().isoformat()
+
+
+def test_a_second_run_of_the_day_gets_a_number(tmp_path):
+    names = [RunFolder.create(tmp_path / "runs", "demo_s0").path.name for _ in range(3)]
+    assert names == [f"{TODAY}_demo_s0", f"{TODAY}_demo_s0-2", f"{TODAY}_demo_s0-3"]
+
+
+def test_a_name_may_hold_anything(tmp_path):
+    run = RunFolder.create(tmp_path, "my corpus/../ä:*_s0")
+    assert run.path.parent == tmp_path
+    assert run.path.name == f"{TODAY}_my-corpus-..-_s0"
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper"])
+def test_a_parent_that_is_a_file_is_refused(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="file"):
+        RunFolder.create(tmp_path / place, "demo")
+
+
+def test_a_parent_that_may_not_be_written_is_refused(tmp_path, monkeypatch):
+    """The administrator may write anywhere, so that the system's answer is made up."""
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    with pytest.raises(RunFolderError, match=r"cannot be made \(Permission denied\); give another `--runs`"):
+        RunFolder.create(tmp_path / "runs", "demo")
+
+
+def test_progress_reads_back_what_was_added(tmp_path):
+    run = RunFolder.create(tmp_path, "demo")
+    assert run.progress() == []
+    rows = [{"stage": "teacher", "epoch": epoch, "loss": 0.1 * epoch} for epoch in (1, 2)]
+    for row in rows:
+        run.add_progress(row)
+        assert (run.path / "progress.jsonl").read_text().endswith("\n")
+    assert run.progress() == rows
+
+
+def test_a_file_that_fails_leaves_the_older_one(tmp_path):
+    run = RunFolder.create(tmp_path, "demo")
+    run.write_json("metrics.json", {"a": "ä"})
+    with pytest.raises(TypeError):
+        run.write_json("metrics.json", {"a": object()})
+    assert json.loads((run.path / "metrics.json").read_text(encoding="utf-8")) == {"a": "ä"}
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "figures", "metrics.json"]
+
+
+def test_a_checkpoint_is_replaced_whole(tmp_path):
+    run, model = RunFolder.create(tmp_path, "demo"), network("student", 2)
+    run.write_checkpoint("student", model)
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    expected = model.get_weights()
+    run.write_checkpoint("student", model)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["student.weights.h5"]
+    other = network("student", 2)
+    other.load_weights(run.checkpoints / "student.weights.h5")
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), expected, strict=True))
+
+
+def test_predictions_have_each_networks_answer(tmp_path):
+    split = protocols.speaker_independent(
+        corpora.load("demo", classes=["anger", "sadness"]), test_speakers=["speaker2"], copies=1
+    )
+    run = RunFolder.create(tmp_path, "demo")
+    values = np.tile([[0.25, 0.75]], (len(split.test), 1))
+    run.write_predictions(split, {"teacher": values, "student": values[:, ::-1]})
+    header, first, *rest = (run.path / "predictions.csv").read_text().splitlines()
+    assert header == (
+        "path,copy,label,speaker,teacher,student,teacher_anger,teacher_sadness,student_anger,student_sadness"
+    )
+    assert first == (
+        "speaker2/anger_1.wav,as recorded,anger,speaker2,sadness,anger,0.250000,0.750000,0.750000,0.250000"
+    )
+    assert len(rest) == len(split.test) - 1
+
+
+def test_the_environment_needs_no_git(monkeypatch):
+    def fail(*args, **kwargs):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(run_folder.subprocess, "run", fail)
+    values = environment()
+    assert values["git_commit"] is None
+    assert json.loads(json.dumps(values)) == values
+    assert values["processors"] >= 1
