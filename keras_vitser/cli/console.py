@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-out = Console(soft_wrap=True, highlight=False)
+# A pipe has no width of its own, and a path that is folded is no path.
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 500)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 BACKEND_HELP = "Keras backend: tensorflow, jax or torch. Default: KERAS_BACKEND, else the first one installed."

@@ -11,6 +11,7 @@ from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log
 from keras_vitser.errors import ConfigError
 
 _STAGES = ("teacher", "matching", "student")
+_SPEAKERS_TO_KEEP_APART = 3  # one to test on, and two to learn from
 
 
 def train(
@@ -36,9 +37,7 @@ def train(
         raise ConfigError("say what to train on: a config (keras-vitser train demo), or --data FOLDER, or both")
     overrides = _overrides(epochs, batch_size, protocol, seed, set_)
     if config is None:
-        config = "folder"
-        if data.suffix.lower() == ".csv":
-            overrides = {"corpus.name": "manifest"} | overrides
+        config, overrides = "folder", _for_own_recordings(data) | overrides
     choose_backend(backend)
     show_log()
     from keras_vitser import experiments
@@ -52,6 +51,17 @@ def train(
     for role, sentence in run.sentences.items():
         out.print(f"{role}: {sentence}", markup=False)
     out.print(f"report: {run.folder / 'report.html'}\nmodel: {run.model_folder}", markup=False)
+
+
+def _for_own_recordings(data: Path) -> dict[str, Any]:
+    """What differs from the config `folder`: a table, and speakers kept apart where it names enough of them."""
+    from keras_vitser import corpora
+
+    corpus = corpora.load_any(data)
+    overrides: dict[str, Any] = {"corpus.name": corpus.name}
+    if len(corpus.speakers) >= _SPEAKERS_TO_KEEP_APART and all(clip.speaker for clip in corpus.clips):
+        overrides["protocol"] = {"name": "speaker_independent"}
+    return overrides
 
 
 def _overrides(epochs, batch_size, protocol, seed, assignments) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_a_table_of_ones_own_keeps_speakers_apart(command, class_folders, runs, 
         writer.writerow(["path", "label", "speaker"])
         for path in sorted(class_folders.rglob("*.wav")):
             writer.writerow([path, path.parent.name, f"person{int(path.stem) % 4}"])
-    arguments = ["--data", table, "--runs", runs, "--epochs", "0,0,1", "--protocol", "speaker_independent"]
+    arguments = ["--data", table, "--runs", runs, "--epochs", "0,0,1"]
     ended = command("train", *tiny(), *arguments)
     assert ended.code == 0, ended.err
     (folder,) = runs.iterdir()
@@ -53,6 +53,13 @@ def test_a_table_of_ones_own_keeps_speakers_apart(command, class_folders, runs, 
         assert "speaker_independent" in line
     assert str(folder / "report.html") in ended.out
     assert str(folder / "model") in ended.out
+
+
+def test_a_table_without_speakers_is_split_by_clips(class_folders, tmp_path):
+    table = tmp_path / "mine.csv"
+    rows = [f"{path},{path.parent.name}" for path in sorted(class_folders.rglob("*.wav"))]
+    table.write_text("\n".join(["path,label", *rows]))
+    assert module._for_own_recordings(table) == {"corpus.name": "manifest"}
 
 
 class TestRefusals:
