@@ -43,15 +43,13 @@ def test_the_sound_room_needs_no_keras():
 
 @pytest.mark.parametrize("name", keras_vitser.__all__)
 def test_every_public_name_is_there(name):
-    if name in ("Recognizer", "corpora", "evaluation", "experiments"):
-        pytest.importorskip(f"keras_vitser.{name.lower()}", reason="a room that is not built yet")
     assert getattr(keras_vitser, name) is not None
     assert name in dir(keras_vitser)
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_name_of_a_room_is_there(room):
-    module = pytest.importorskip(f"keras_vitser.{room}", reason="a room that is not built yet")
+    module = importlib.import_module(f"keras_vitser.{room}")
     for name in getattr(module, "__all__", []):
         assert getattr(module, name) is not None
 
