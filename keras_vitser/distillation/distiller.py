@@ -1,14 +1,13 @@
 """A teacher teaches a student by feature map matching (paper 1: Kim and Lee 2024, stages (b) and (c))."""
 
 import inspect
-import math
 
 import keras
 from keras import ops
 
-from keras_vitser.distillation.feature_cache import detach_teacher_features
-from keras_vitser.distillation.losses import FeatureMatching
-from keras_vitser.distillation.taps import Tap, check_returns_logits
+from keras_vitser.distillation.feature_cache import FeatureCache, detach_teacher_features, with_cached_features
+from keras_vitser.distillation.matches import Match, adapter, check_weight
+from keras_vitser.distillation.taps import Tap, check_network, check_returns_logits
 from keras_vitser.distillation.train_step import train_step
 from keras_vitser.errors import DistillationError
 
@@ -18,26 +17,27 @@ _PAPER_ALPHA = 10.0
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
 class Distiller(keras.Model):
-    """Trains a student on labels and on a teacher's feature map at once.
+    """Trains a student on labels and on a teacher's features at once.
 
-    The loss is `label_weight * cross-entropy + alpha * L1(teacher feature, student
-    feature)`, plus the student's own regularisers. A step runs the student once and
-    the teacher once; the teacher runs in inference mode and is not changed, nor
-    marked as frozen. `evaluate` and `predict` run the student alone. Sample weights
-    and class weights weigh both losses of an example.
+    The loss is `label_weight * cross-entropy + alpha * feature loss`, plus the student's
+    own regularisers; the feature loss is the weighted sum of all matches, by default L1
+    between the two feature maps. A step runs the student once and the teacher once;
+    the teacher runs in inference mode and is not changed, nor marked as frozen.
+    `evaluate` and `predict` run the student alone. Sample weights and class weights
+    weigh all losses of an example.
 
     `fit` without `compile` uses the paper's Adam at 1e-4.
 
     Args:
-        teacher: Functional `keras.Model`, trained. Never changed.
-        student: Functional `keras.Model` that returns logits. Trained in place.
+        teacher: `keras.Model`, trained. Never changed. Functional, Sequential, or
+            subclassed with a method `feature_map` that its `call` goes through.
+        student: The same, returning logits. Trained in place.
         alpha: Float of at least 0, weight of the feature loss. At 0 the teacher is
-            not run. Defaults to 10, the paper's.
+            not run. Defaults to 10, the paper's, and to 1 where `matches` are given.
         label_weight: Float of at least 0, weight of the label loss. At 0 labels are
             neither needed nor used: the paper's stage (b). Defaults to 1.
-        teacher_feature: Name of the teacher's layer whose output is matched. Defaults
-            to the input of its last layer (`ViTSER`: the feature map).
-        student_feature: The same for the student.
+        matches: List of `Match`. Defaults to one, between the two feature maps: the
+            input of each network's last layer.
         name: Optional name.
 
     Raises:
@@ -55,35 +55,37 @@ class Distiller(keras.Model):
         ['accuracy', 'feature_loss', 'label_loss', 'loss']
     """
 
-    def __init__(
-        self,
-        teacher,
-        student,
-        alpha=_PAPER_ALPHA,
-        label_weight=1.0,
-        teacher_feature=None,
-        student_feature=None,
-        name="distiller",
-        **kwargs,
-    ):
+    def __init__(self, teacher, student, alpha=None, label_weight=1.0, matches=None, name="distiller", **kwargs):
         super().__init__(name=name, **kwargs)
+        if alpha is None:
+            alpha = _PAPER_ALPHA if matches is None else 1.0
         _check_weights(alpha, label_weight)
-        teacher_tap = Tap(teacher, teacher_feature, "teacher", with_logits=False)
-        student_tap = Tap(student, student_feature, "student", with_logits=label_weight > 0)
-        _check_pair(teacher, student, teacher_tap, student_tap)
+        matches = [Match("feature_map", "feature_map")] if matches is None else list(matches)
+        _check_matches(matches)
+        _check_apart(teacher, student)
+        inputs = _known_inputs(teacher) or _known_inputs(student)
+        teacher_tap = Tap(teacher, [match.teacher for match in matches], "teacher", False, inputs)
+        student_tap = Tap(student, [match.student for match in matches], "student", label_weight > 0, inputs)
+        _check_inputs(teacher_tap, student_tap)
         check_returns_logits(student, "student")
+        if any(match.teacher == "logits" for match in matches):
+            check_returns_logits(teacher, "teacher")
         self.teacher = teacher
         self.student = student
         self.alpha = float(alpha)
         self.label_weight = float(label_weight)
-        self.teacher_feature = teacher_feature
-        self.student_feature = student_feature
-        self.projection = _projection(teacher_tap, student_tap)
-        self.feature_matching = FeatureMatching(dtype="float32")
-        self.label_loss_tracker = keras.metrics.Mean("label_loss")
-        self.feature_loss_tracker = keras.metrics.Mean("feature_loss")
+        self.matches = matches
+        self.adapters = [
+            adapter(match, *features)
+            for match, *features in zip(matches, teacher_tap.features, student_tap.features, strict=True)
+        ]
+        names = ["label_loss", "feature_loss"]
+        if len(matches) > 1:
+            names += [f"{match.name}_loss" for match in matches]
+        self.loss_trackers = {name: keras.metrics.Mean(name) for name in names}
         self._teacher_tap = teacher_tap
         self._student_tap = student_tap
+        self._feature_caches = {}
         self.built = True
 
     # What Keras trains, and what it only keeps. The teacher's own `trainable` stays as the caller set it.
@@ -91,8 +93,8 @@ class Distiller(keras.Model):
     @property
     def trainable_variables(self):
         used = self._student_tap.model.trainable_variables  # without the head where no label is learned
-        if self.projection is not None and self.alpha:
-            used = [*used, *self.projection.trainable_variables]
+        if self.alpha:
+            used = [*used, *(v for layer in self.adapters if layer is not None for v in layer.trainable_variables)]
         return used
 
     @property
@@ -109,7 +111,7 @@ class Distiller(keras.Model):
         trained = {id(variable) for variable in self.trainable_variables}
         return [variable for variable in self.weights if id(variable) not in trained]
 
-    def compile(self, optimizer=None, loss=None, metrics=None, **kwargs):
+    def compile(self, optimizer=None, loss=None, metrics=None, auto_scale_loss=True, **kwargs):
         """As `keras.Model.compile`, with the paper's defaults.
 
         Args:
@@ -117,6 +119,8 @@ class Distiller(keras.Model):
             loss: Label loss on logits. Defaults to cross-entropy on integer labels. Not
                 used where `label_weight` is 0.
             metrics: Defaults to accuracy on integer labels.
+            auto_scale_loss: Bool. Whether the loss is scaled where the student computes in float16.
+                Defaults to `True`.
             **kwargs: As for `keras.Model.compile`.
 
         Raises:
@@ -132,20 +136,59 @@ class Distiller(keras.Model):
         else:
             loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             metrics = metrics or [keras.metrics.SparseCategoricalAccuracy("accuracy")]
-        optimizer = optimizer or keras.optimizers.Adam(_PAPER_LEARNING_RATE)
+        optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(_PAPER_LEARNING_RATE))
+        half = any(layer.compute_dtype == "float16" for layer in _all_layers(self.student))
+        if auto_scale_loss and half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def fit(self, *args, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, *args, cache_teacher=False, **kwargs):
         """As `keras.Model.fit`; compiles with the paper's defaults where that was not done.
 
-        Batches are `(x, y)` or `(x, y, sample_weight)`; `x` alone where `label_weight` is 0. `x` may
-        bring teacher features along (`attach_teacher_features`).
+        Batches are `(x, y)` or `(x, y, sample_weight)`; `x` alone where `label_weight` is 0.
+
+        Args:
+            x: As for `keras.Model.fit`; it may bring teacher features along (`attach_teacher_features`).
+            y: As for `keras.Model.fit`.
+            batch_size: As for `keras.Model.fit`.
+            *args: As for `keras.Model.fit`.
+            cache_teacher: `True` runs the teacher once an example and keeps its features in memory; a path keeps
+                them in that folder too, for later runs with the same teacher, and reads them memory-mapped. The
+                losses are those without it, provided that the examples stay the same from epoch to epoch.
+                Defaults to `False`.
+            **kwargs: As for `keras.Model.fit`.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            DistillationError: There are no labels where they are needed, or the teacher cannot be cached: the data is
+                random, endless, or can be read only once.
         """
         if not self.compiled:
             self.compile()
         if not self.label_weight and kwargs.get("validation_data") is not None:
             raise DistillationError(_NO_LABELS.format("validation_data"))
-        return super().fit(*args, **kwargs)
+        if not cache_teacher or not self.alpha:
+            return super().fit(x, y, batch_size, *args, **kwargs)
+        cache = self._feature_cache(None if cache_teacher is True else cache_teacher)
+        x = with_cached_features(cache, x, batch_size, kwargs.get("steps_per_epoch"))
+        cache.flush()
+        try:
+            return super().fit(x, y, batch_size, *args, **kwargs)
+        except Exception as error:
+            if getattr(x, "error", None) is not None:
+                raise x.error from error  # not the backend's wrapping of it
+            raise
+        finally:
+            cache.flush()
+
+    def _feature_cache(self, folder):
+        """The cache of this folder; that of an earlier `fit`, if the teacher is still the same."""
+        cache = FeatureCache(self.teacher_feature_model, folder)
+        if (cache.key, folder) not in self._feature_caches:
+            self._feature_caches = {(cache.key, folder): cache}
+        return self._feature_caches[cache.key, folder]
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`, of the student alone in inference mode: label loss and metrics."""
@@ -167,12 +210,12 @@ class Distiller(keras.Model):
         return train_step(self, args if len(args) > 1 else args[0])
 
     def teacher_features(self, inputs):
-        """The teacher's features of a batch, in inference mode, `(batch, ...)`."""
-        return self.teacher_feature_model(inputs, training=False)
+        """The teacher's features of a batch, one `(batch, ...)` a match, in inference mode."""
+        return self.teacher_feature_model(inputs, training=False)["features"]
 
     @property
     def teacher_feature_model(self):
-        """The teacher's layers up to its feature, as a model; its `predict` gives what is matched."""
+        """The teacher's layers up to its features, as a model; its outputs are `{"features": [one a match]}`."""
         return self._teacher_tap.model
 
     # The parts of a training step that no backend changes; `train_step/` calls them.
@@ -192,27 +235,33 @@ class Distiller(keras.Model):
     def student_losses(self, inputs, y, sample_weight, teacher_features):
         """One forward pass of the student: the losses as a dict, and the logits."""
         outputs = self._student_tap.model(inputs, training=True)
-        feature, logits = (outputs["feature"], outputs["logits"]) if self.label_weight else (outputs, None)
+        logits = outputs.get("logits")
         losses = {}
-        total = sum(self.student.losses, start=ops.zeros((), "float32"))
+        total = sum((self._aggregate_additional_loss(loss) for loss in self.student.losses), start=0.0)
         if self.label_weight:
             losses["label_loss"] = self._compile_loss(y, logits, sample_weight)
             total = total + self.label_weight * losses["label_loss"]
         if self.alpha:
-            if self.projection is not None:
-                feature = self.projection(feature)
-            losses["feature_loss"] = self.feature_matching(teacher_features, feature, sample_weight)
+            matched = self._match_losses(teacher_features, outputs["features"], sample_weight)
+            losses["feature_loss"] = sum(match.weight * matched[f"{match.name}_loss"] for match in self.matches)
             total = total + self.alpha * losses["feature_loss"]
+            if len(matched) > 1:
+                losses.update(matched)
         return {"loss": total, **losses}, logits
+
+    def _match_losses(self, teacher_features, student_features, sample_weight):
+        losses = {}
+        for match, layer, of_teacher, of_student in zip(
+            self.matches, self.adapters, teacher_features, student_features, strict=True
+        ):
+            adapted = of_student if layer is None else layer(of_student)
+            losses[f"{match.name}_loss"] = match.value(of_teacher, adapted, sample_weight)
+        return losses
 
     def record(self, losses, inputs, y, logits, sample_weight):
         """Updates all metrics of a step and returns the logs."""
         batch = ops.shape(keras.tree.flatten(inputs)[0])[0]
-        trackers = {
-            "loss": self._loss_tracker,
-            "label_loss": self.label_loss_tracker,
-            "feature_loss": self.feature_loss_tracker,
-        }
+        trackers = {"loss": self._loss_tracker, **self.loss_trackers}
         for name, value in losses.items():
             trackers[name].update_state(value, sample_weight=batch)
         logs = self.compute_metrics(inputs, y, logits, sample_weight)
@@ -225,7 +274,7 @@ class Distiller(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         self._check_labels(y)  # before Keras fails in its own words: it calls either first
         logs = super().compute_metrics(x, y, y_pred, sample_weight)
-        return {name: value for name, value in logs.items() if name not in ("label_loss", "feature_loss")}
+        return {name: value for name, value in logs.items() if name not in self.loss_trackers}
 
     def _check_labels(self, y):
         if self.label_weight and y is None:
@@ -240,18 +289,17 @@ class Distiller(keras.Model):
             "student": keras.saving.serialize_keras_object(self.student),
             "alpha": self.alpha,
             "label_weight": self.label_weight,
-            "teacher_feature": self.teacher_feature,
-            "student_feature": self.student_feature,
+            "matches": [keras.saving.serialize_keras_object(match) for match in self.matches],
             "name": self.name,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        networks = {
-            role: keras.saving.deserialize_keras_object(config[role], custom_objects=custom_objects)
-            for role in ("teacher", "student")
+        restored = {
+            part: keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects)
+            for part in ("teacher", "student", "matches")
         }
-        return cls(**{**config, **networks})
+        return cls(**{**config, **restored})
 
 
 _NO_LABELS = (
@@ -272,40 +320,61 @@ def _takes_probabilities(loss):
 
 
 def _check_weights(alpha, label_weight):
-    for name, value in (("alpha", alpha), ("label_weight", label_weight)):
-        if not (math.isfinite(value) and value >= 0):
-            raise DistillationError(f"`{name}` must be a number of at least 0. Received: {name}={value}")
+    check_weight("alpha", alpha)
+    check_weight("label_weight", label_weight)
     if alpha == 0 and label_weight == 0:
         raise DistillationError("`alpha` and `label_weight` are both 0, so nothing is learned; raise one of them")
 
 
-def _check_pair(teacher, student, teacher_tap, student_tap):
+def _check_matches(matches):
+    if not matches or not all(isinstance(match, Match) for match in matches):
+        raise DistillationError(
+            f"`matches` must be a list of at least one keras_vitser.distillation.Match. Received: {matches}; to learn "
+            "labels alone, set alpha=0"
+        )
+    names = [match.name for match in matches]
+    taken = {"label", "feature"} if len(names) > 1 else set()
+    for name in names:
+        if names.count(name) > 1 or name in taken:
+            raise DistillationError(
+                f"each Match needs a name of its own in the logs. Received: {names}; give Match(..., name=...)"
+            )
+
+
+def _check_apart(teacher, student):
+    for role, network in (("teacher", teacher), ("student", student)):
+        check_network(network, role)
     shared = {id(v) for v in teacher.variables} & {id(v) for v in student.variables}
     if shared:
         raise DistillationError(
             "`teacher` and `student` share weights, so teaching the student would change the teacher; "
             "give two models, for instance with keras.models.clone_model"
         )
-    shapes = [[tuple(tensor.shape) for tensor in network.inputs] for network in (teacher, student)]
+
+
+def _check_inputs(teacher_tap, student_tap):
+    shapes = [
+        [tuple(tensor.shape) for tensor in keras.tree.flatten(tap.model.input)] for tap in (teacher_tap, student_tap)
+    ]
     if shapes[0] != shapes[1]:
         raise DistillationError(
             f"`teacher` and `student` must take the same inputs. Received: teacher {shapes[0]}, "
             f"student {shapes[1]}; build both with one image size"
         )
-    of_teacher, of_student = teacher_tap.feature_spec.shape, student_tap.feature_spec.shape
-    if len(of_teacher) != len(of_student) or tuple(of_teacher[1:-1]) != tuple(of_student[1:-1]):
-        raise DistillationError(
-            "the two features must have the same shape but for the last axis. Received: teacher "
-            f"{tuple(of_teacher)}, student {tuple(of_student)}; choose other layers with `teacher_feature` and "
-            "`student_feature`, for instance pooled ones"
-        )
 
 
-def _projection(teacher_tap, student_tap):
-    """A trainable map from the student's width to the teacher's, where they differ."""
-    teacher_width, student_width = teacher_tap.feature_spec.shape[-1], student_tap.feature_spec.shape[-1]
-    if teacher_width == student_width:
+def _known_inputs(network):
+    """Symbolic inputs of a network that knows its inputs, or was built with one, as a list; otherwise `None`."""
+    if getattr(network, "inputs", None):
+        return [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in network.inputs]
+    shape = (network.get_build_config() or {}).get("input_shape")
+    if not network.built or not shape or isinstance(shape, dict):
         return None
-    projection = keras.layers.Dense(teacher_width, name="projection")
-    projection.build(student_tap.feature_spec.shape)
-    return projection
+    return [keras.Input(batch_shape=(None, *shape[1:]))]
+
+
+def _all_layers(network):
+    for layer in network.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)

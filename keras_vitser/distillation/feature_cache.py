@@ -1,11 +1,31 @@
-"""Teacher features that are computed once and travel beside the inputs.
+"""Teacher features that are computed once an example and travel beside the inputs.
 
-Where the training pool is fixed (no augmentation drawn at run time), the teacher gives
-the same feature each epoch; it then need not run in the step at all.
+Features are kept by the content of the example, so the order and the grouping of examples
+may change from epoch to epoch. Inputs that are drawn anew each time are refused: there is
+nothing to keep then.
 """
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_vitser.errors import DistillationError
+from keras_vitser.files import whole_file
 
 _INPUTS = "inputs"
 _FEATURES = "teacher_features"
+_SHARD_BYTES = 64 * 2**20
+_DIGEST_BYTES = 16
+_CHECKED_BATCHES = 4
+_WINDOW = 16  # batches; Keras reads the first few of an epoch twice, or ahead of its beginning
+
+log = logging.getLogger(__name__)
 
 
 def attach_teacher_features(inputs, features):
@@ -13,14 +33,13 @@ def attach_teacher_features(inputs, features):
 
     Args:
         inputs: The student's inputs, `(batch, ...)`.
-        features: The teacher's features of the same examples, `(batch, ...)`, as
+        features: The teacher's features of the same examples, one `(batch, ...)` or a list of one a match, as
             `Distiller.teacher_features` gives them.
 
     Returns:
         Dict to give to `Distiller.fit` as `x`, or from a dataset.
 
     Example:
-        >>> import numpy as np
         >>> sorted(attach_teacher_features(np.zeros((4, 8)), np.zeros((4, 3))))
         ['inputs', 'teacher_features']
     """
@@ -28,7 +47,283 @@ def attach_teacher_features(inputs, features):
 
 
 def detach_teacher_features(x):
-    """Returns `(inputs, features)`; features are `None` where `x` is plain inputs."""
+    """Returns `(inputs, features)`; features are a list, or `None` where `x` is plain inputs."""
     if isinstance(x, dict) and set(x) == {_INPUTS, _FEATURES}:
-        return x[_INPUTS], x[_FEATURES]
+        features = x[_FEATURES]
+        return x[_INPUTS], list(features) if isinstance(features, list | tuple) else [features]
     return x, None
+
+
+class FeatureCache:
+    """What a teacher says of each example, kept in memory, or in shards on disk that are read memory-mapped.
+
+    Args:
+        model: The teacher's `Distiller.teacher_feature_model`.
+        folder: Where features are kept for later runs, in a folder named by the teacher's weights and layers; `None`
+            for memory alone.
+
+    Attributes:
+        computed: Number of examples that the teacher was run for.
+    """
+
+    def __init__(self, model, folder=None):
+        self.key = _fingerprint(model)
+        self.computed = 0
+        self._model = model
+        self._shapes = [tuple(tensor.shape[1:]) for tensor in model.output["features"]]
+        if any(size is None for shape in self._shapes for size in shape):
+            raise DistillationError(
+                f"only features of one size can be cached. Received: {self._shapes}; give the inputs a size"
+            )
+        self._folder = None if folder is None else Path(folder) / self.key
+        self._places = {}  # digest -> (shard, row)
+        self._shards = []
+        self._rows, self._digests = [], []  # of the shard that is being filled, the last one
+        self._batch = 0
+        self._lock = threading.Lock()
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(self._folder.glob("*.digests.npy")):
+                digests = np.load(path)
+                self._keep(np.load(path.with_name(path.name.replace("digests", "features")), mmap_mode="r"), digests)
+
+    def __call__(self, inputs):
+        """Features of a batch of NumPy inputs, float32, one `(batch, ...)` a match, and how many examples were new."""
+        digests = _digests(inputs)
+        with self._lock:
+            new = {digest: row for row, digest in enumerate(digests) if digest not in self._places}
+            if new:
+                self._add(inputs, new)
+            found = [self._row(*self._places[digest]) for digest in digests]
+        splits = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
+        parts = np.split(np.stack(found), splits, axis=1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, self._shapes, strict=True)], len(new)
+
+    def flush(self):
+        """Writes what is not on disk yet."""
+        with self._lock:
+            if self._folder is not None and self._rows:
+                self._close_shard()
+
+    def _add(self, inputs, new):
+        self._batch = max(self._batch, len(keras.tree.flatten(inputs)[0]))
+        outputs = self._model.predict_on_batch(keras.tree.map_structure(self._padded, inputs))["features"]
+        rows = list(new.values())
+        flat = [np.asarray(output)[rows].astype(np.float32).reshape(len(rows), -1) for output in outputs]
+        self.computed += len(rows)
+        for digest, row in zip(new, np.concatenate(flat, axis=1), strict=True):
+            self._places[digest] = (len(self._shards), len(self._rows))
+            self._rows.append(row)
+            self._digests.append(digest)
+        if len(self._rows) * self._rows[0].nbytes >= _SHARD_BYTES:
+            self._close_shard()
+
+    def _padded(self, array):
+        """Batches of one size, so that one graph serves all."""
+        return np.concatenate([array, np.repeat(array[:1], self._batch - len(array), axis=0)])
+
+    def _row(self, shard, row):
+        return self._rows[row] if shard == len(self._shards) else self._shards[shard][row]
+
+    def _close_shard(self):
+        features = np.stack(self._rows)
+        digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, _DIGEST_BYTES)
+        self._rows, self._digests = [], []
+        if self._folder is not None:
+            name = digests[0].tobytes().hex()
+            for kind, array in (("features", features), ("digests", digests)):  # digests last: they make it count
+                with whole_file(self._folder / f"{name}.{kind}.npy") as part, part.open("wb") as file:
+                    np.save(file, array)
+            features = np.load(self._folder / f"{name}.features.npy", mmap_mode="r")
+        self._keep(features, digests)
+
+    def _keep(self, features, digests):
+        for row, digest in enumerate(digests):
+            self._places[digest.tobytes()] = (len(self._shards), row)
+        self._shards.append(features)
+
+
+def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None):
+    """The data of a `fit`, with the teacher's features beside each example.
+
+    Args:
+        cache: `FeatureCache`.
+        x: Arrays, a `keras.utils.PyDataset`, or anything that can be read again and again in batches of `(x, y)`.
+        batch_size: As given to `fit`, for arrays.
+        steps_per_epoch: As given to `fit`; refused for data that is not arrays.
+
+    Returns:
+        For arrays the `x` to give to `fit`, otherwise a `CachedBatches`.
+
+    Raises:
+        DistillationError: The data is drawn anew each time it is read, or can be read only once, or has no end.
+    """
+    if isinstance(x, keras.utils.PyDataset) or not _is_arrays(x):
+        if steps_per_epoch is not None:
+            raise DistillationError(
+                "cache_teacher reads the data once from start to end, so steps_per_epoch cannot be given; "
+                "give data that ends, and let the epoch be all of it"
+            )
+        batches = CachedBatches(cache, x)
+        batches.fill()
+        return batches
+    inputs = keras.tree.map_structure(np.asarray, x)
+    size = batch_size or 32
+    count = len(keras.tree.flatten(inputs)[0])
+    found = [cache(_rows(inputs, start, start + size))[0] for start in range(0, count, size)]
+    return attach_teacher_features(inputs, [np.concatenate(parts) for parts in zip(*found, strict=True)])
+
+
+class CachedBatches(keras.utils.PyDataset):
+    """Another dataset's batches, each with its teacher features.
+
+    Attributes:
+        error: The `DistillationError` that ended the reading, if one did; a backend may wrap it in its own.
+    """
+
+    def __init__(self, cache, source):
+        settings = {}
+        self._indexed = isinstance(source, keras.utils.PyDataset)
+        if self._indexed:
+            settings = {"workers": source.workers, "max_queue_size": source.max_queue_size}
+            endless = source.num_batches is None
+        else:
+            if iter(source) is source:
+                raise DistillationError(
+                    f"cache_teacher reads the data more than once, and a {type(source).__name__} can be read only "
+                    "once; give a dataset, or arrays"
+                )
+            endless = hasattr(source, "cardinality") and int(source.cardinality()) == -1
+        super().__init__(**settings)
+        if endless:
+            raise DistillationError("cache_teacher needs data that ends, and this has no end; leave out `repeat`")
+        self.error = None
+        self._cache = cache
+        self._source = source
+        self._length = source.num_batches if self._indexed else 0
+        self._largest = 0
+        self._new = 0
+        self._lock = threading.Lock()
+        self._start()
+
+    def fill(self):
+        """Runs the teacher for all examples of one pass, then reads some again to see whether they stay the same."""
+        if self._indexed:
+            batches = (self._source[index] for index in range(self._length))
+            spread = np.unique(np.linspace(0, self._length - 1, _CHECKED_BATCHES).astype(int))
+            again = (self._source[int(index)] for index in spread)
+        else:
+            batches = again = self._source
+        length = 0
+        for batch in batches:
+            examples, _ = self._count(batch)
+            self._largest = max(self._largest, examples)
+            length += 1
+        self._length = length
+        seen = new = 0
+        for _, batch in zip(range(_CHECKED_BATCHES), again, strict=False):
+            examples, unknown = self._count(batch)
+            seen, new = seen + examples, new + unknown
+        self._start()
+        if 2 * new > seen or new > self._largest:
+            raise DistillationError(_RANDOM.format(new=new, seen=seen))
+        self._cache.flush()
+        log.info("teacher features: %d examples computed, kept under %s", self._cache.computed, self._cache.key)
+
+    def __len__(self):
+        return self._length
+
+    def __getitem__(self, index):
+        try:
+            batch = self._source[index] if self._indexed else self._next(index)
+            return self._batch(batch)
+        except DistillationError as error:
+            self.error = error
+            raise
+
+    def on_epoch_begin(self):
+        if self._indexed:
+            self._source.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._start()
+        if self._indexed:
+            self._source.on_epoch_end()
+
+    def _start(self):
+        self._new = 0
+        with self._lock:
+            self._iterator, self._position, self._window = None, 0, {}
+
+    def _next(self, index):
+        """Batch `index` of a source that is read in order, however often Keras asks for the latest ones."""
+        with self._lock:
+            if self._iterator is None:
+                self._iterator = iter(self._source)
+            while self._position <= index:
+                self._window[self._position] = next(self._iterator)
+                self._window.pop(self._position - _WINDOW, None)
+                self._position += 1
+            # What has left the window is asked for only by a reader that Keras has started too early and throws away.
+            return self._window.get(index) or next(iter(self._window.values()))
+
+    def _batch(self, batch):
+        x, y, sample_weight, new = self._features(batch)
+        self._new += new
+        if self._new > self._largest:
+            raise DistillationError(_RANDOM.format(new=self._new, seen="one epoch's"))
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight) if y is not None else (x,)
+
+    def _count(self, batch):
+        x, _, _, new = self._features(batch)
+        return len(keras.tree.flatten(x)[0]), new
+
+    def _features(self, batch):
+        batch = keras.tree.map_structure(np.asarray, tuple(batch) if isinstance(batch, list) else batch)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        features, new = self._cache(x)
+        return attach_teacher_features(x, features), y, sample_weight, new
+
+
+_RANDOM = (
+    "cache_teacher needs inputs that stay the same, and these change each time they are read ({new} of {seen} examples "
+    "were new): the pipeline is random. Draw its random part once, before the dataset, or leave cache_teacher out"
+)
+
+
+def _is_arrays(x):
+    return all(hasattr(array, "shape") for array in keras.tree.flatten(x)) and not hasattr(x, "cardinality")
+
+
+def _rows(inputs, start, stop):
+    return keras.tree.map_structure(lambda array: array[start:stop], inputs)
+
+
+def _digests(inputs):
+    arrays = [np.ascontiguousarray(array) for array in keras.tree.flatten(inputs)]
+    kinds = str([(array.dtype.str, array.shape[1:]) for array in arrays]).encode()
+    digests = []
+    for row in range(len(arrays[0])):
+        digest = hashlib.blake2b(kinds, digest_size=_DIGEST_BYTES)
+        for array in arrays:
+            digest.update(array[row].tobytes())
+        digests.append(digest.digest())
+    return digests
+
+
+def _fingerprint(model):
+    """The weights and the layers of a model, 32 hexadecimal digits."""
+    layers = [(type(layer).__name__, _config(layer)) for layer in model.layers]
+    digest = hashlib.sha256(json.dumps([layers, model.output_names], default=str, sort_keys=True).encode())
+    for variable in model.variables:
+        array = keras.ops.convert_to_numpy(variable.value)
+        digest.update(str((array.dtype, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _config(layer):
+    try:
+        return keras.saving.serialize_keras_object(layer)
+    except (NotImplementedError, TypeError, ValueError):
+        return layer.name

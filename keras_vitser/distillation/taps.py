@@ -1,79 +1,261 @@
-"""Where in a network a feature is taken, and the one model that gives logits and feature together."""
+"""Where in a network features are taken, and the one model that gives logits and features together."""
+
+import difflib
+import inspect
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import keras
+from keras import ops
 
 from keras_vitser.errors import DistillationError
 
 _PROBABILITIES = ("softmax", "sigmoid")
+_ATTENTION_FLAGS = ("return_attention", "return_attention_scores")  # ours, and keras.layers.MultiHeadAttention's
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What a tap gives.
+
+    Attributes:
+        shape: `(None, ..., width)`; of attention weights `(None, queries, keys, heads)`.
+        grid: How the patches lie, `(rows, columns)`, where the network says so; tokens beyond them stand first.
+        attention: Whether these are attention weights.
+    """
+
+    shape: tuple
+    grid: tuple | None
+    attention: bool
 
 
 class Tap:
-    """A network's logits and one inner feature, from one forward pass over the network's own layers.
+    """A network's logits and inner features, from one forward pass over the network's own layers.
 
     A plain object, so that Keras does not count the layers a second time.
 
+    A feature is named by a layer, or by a path of layers into nested models
+    (`"backbone/block_3"`); `"block_3/attention"` are the attention weights of a layer that can
+    return them. `"feature_map"` is the input of the last layer where no layer has that name, of a
+    subclassed model what its method `feature_map` returns; `"logits"` is the output. A network's
+    property `taps` (`ViTSER.taps`) may give further names.
+
     Args:
-        network: Functional or built Sequential `keras.Model` with one output.
-        layer_name: Name of the layer whose output is the feature, or `None` for the
-            input of the last layer, which for `ViTSER` is the feature map.
+        network: A `keras.Model` with one output.
+        paths: List of names.
         role: `"teacher"` or `"student"`, for messages.
-        with_logits: Bool. Whether the model gives a dict of `feature` and `logits`, or the feature alone.
+        with_logits: Bool. Whether `model` gives the logits too.
+        inputs: List of `keras.KerasTensor` that a subclassed network is called with where it does not know its own.
+
+    Attributes:
+        model: Functional model; its outputs are a dict of `features` (list) and, if wanted, `logits`.
+        features: List of `Feature`.
 
     Raises:
         DistillationError: There is no such feature, or the network cannot be tapped.
     """
 
-    def __init__(self, network, layer_name, role, with_logits):
-        _check_network(network, role)
-        self.feature_spec = _feature_tensor(network, layer_name, role)
-        outputs = self.feature_spec
+    def __init__(self, network, paths, role, with_logits, inputs=None):
+        try:
+            tapped = _Tapped(network, [tuple(path.split("/")) for path in paths], inputs)
+        except _NotThereError as error:
+            raise DistillationError(f"`{role}` {network.name!r}: {error}") from None
+        outputs = {"features": [tensor for tensor, _ in tapped.features]}
+        self.features = [feature for _, feature in tapped.features]
         if with_logits:
-            outputs = {"feature": self.feature_spec, "logits": network.outputs[0]}
-        inputs = network.inputs[0] if len(network.inputs) == 1 else network.inputs
-        self.model = keras.Model(inputs, outputs, name=f"{role}_tap")
+            outputs["logits"] = tapped.output
+        self.model = keras.Model(tapped.input, outputs, name=f"{role}_tap")
 
 
-def _check_network(network, role):
+class _NotThereError(Exception):
+    pass
+
+
+class _Tapped:
+    """One network called anew on symbolic inputs, layer by layer where it can be, keeping what the paths name.
+
+    Attributes:
+        input: The symbolic inputs, in the network's structure.
+        output: The network's output.
+        features: A pair `(tensor, Feature)` for each path.
+    """
+
+    def __init__(self, network, paths, inputs=None):
+        self._network = network
+        self._outputs, self._inputs, self._inner = {}, {}, {}
+        self._deeper = [path for path in paths if len(path) > 1]
+        if getattr(network, "inputs", None):
+            again = keras.models.clone_model(
+                _uncompiled(network), clone_function=lambda layer: layer, call_function=self._call
+            )
+            self.input, self.output = again.input, again.output
+        else:
+            if any(path not in (("feature_map",), ("logits",)) for path in paths):
+                raise _NotThereError(
+                    "it is a subclassed model, of which only 'feature_map' (what its method of that name returns) and "
+                    f"'logits' can be named. Received: {['/'.join(path) for path in paths]}"
+                )
+            if not callable(getattr(network, "feature_map", None)):
+                raise _NotThereError(f"the subclassed model {network.name!r} has no method `feature_map`")
+            if inputs is None:
+                raise _NotThereError("its inputs are not known yet; call it once on a batch before")
+            self.input = inputs[0] if len(inputs) == 1 else inputs
+            seen = _FeatureMap(network)(self.input)
+            self.output = seen["logits"]
+            self._outputs["feature_map"] = [seen["feature_map"]]
+        self.features = [self._feature(path) for path in paths]
+
+    def _call(self, layer, *args, **kwargs):
+        deeper = [path for path in self._deeper if path[0] == layer.name]
+        if not deeper:
+            output = layer(*args, **kwargs)
+        elif isinstance(layer, keras.Model):
+            inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in keras.tree.flatten(args)]
+            inner = _Tapped(layer, [path[1:] for path in deeper], inputs)
+            model = keras.Model(inner.input, {"output": inner.output, "kept": [tensor for tensor, _ in inner.features]})
+            result = model(*args, **kwargs)
+            output = result["output"]
+            for path, tensor, (_, feature) in zip(deeper, result["kept"], inner.features, strict=True):
+                self._inner.setdefault(path, []).append((tensor, feature))
+        elif all(path[1:] == ("attention",) for path in deeper) and (flag := _attention_flag(layer)):
+            output, weights = layer(*args, **kwargs, **{flag: True})
+            heads_last = ops.transpose(weights, (0, 2, 3, 1))
+            feature = Feature(tuple(heads_last.shape), getattr(self._network, "patch_grid", None), attention=True)
+            self._inner.setdefault(deeper[0], []).append((heads_last, feature))
+        else:
+            raise _NotThereError(
+                f"nothing can be taken inside {layer.name!r}, a {type(layer).__name__}. Received: "
+                f"{'/'.join(deeper[0])!r}; name the layer itself, a layer of a nested model, or '/attention' of a "
+                f"layer whose call takes {' or '.join(_ATTENTION_FLAGS)}"
+            )
+        self._outputs.setdefault(layer.name, []).append(output)
+        self._inputs[layer.name] = args
+        return output
+
+    def _feature(self, path):
+        if len(path) > 1:
+            if path not in self._inner:
+                raise _NotThereError(self._unknown(path[0]))
+            return _once(self._inner[path], path)
+        tensor = self._tensor(path[0])
+        return tensor, Feature(tuple(tensor.shape), getattr(self._network, "patch_grid", None), attention=False)
+
+    def _tensor(self, name):
+        aliases = getattr(self._network, "taps", {})
+        if name in aliases:
+            layer_name, take = aliases[name]
+            return take(_once(self._outputs[layer_name], (layer_name,)))
+        if name in self._outputs:
+            tensor = _once(self._outputs[name], (name,))
+            if not isinstance(tensor, keras.KerasTensor):
+                raise _NotThereError(f"layer {name!r} gives several tensors; name a layer that gives one")
+            return tensor
+        if name == "logits":
+            return self.output
+        if name == "feature_map":
+            last = self._network.layers[-1]
+            features = self._inputs.get(last.name, (None,))[0]
+            first = keras.tree.flatten(self.input)
+            whole = isinstance(last, keras.Model) or not isinstance(features, keras.KerasTensor)
+            if whole or any(features is tensor for tensor in first):
+                raise _NotThereError(
+                    f"there is no feature map before its last layer ({last.name!r}); name a layer, or a path into it"
+                )
+            return features
+        raise _NotThereError(self._unknown(name))
+
+    def _unknown(self, name):
+        names = [*getattr(self._network, "taps", {}), *self._outputs]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        return f"{name!r} is no layer of {self._network.name!r}{hint} its layers are {', '.join(names)}"
+
+
+class _FeatureMap(keras.layers.Layer):
+    """A subclassed network and what its method `feature_map` returned on the way to the logits: one forward pass."""
+
+    def __init__(self, network):
+        super().__init__(name=f"{network.name}_with_feature_map", dtype=network.dtype_policy)
+        self.network = network
+
+    def call(self, inputs):
+        with _recorded(self.network) as maps:
+            logits = self.network(inputs)
+        if len(maps) != 1:
+            raise _NotThereError(
+                "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
+                f"self.head(self.feature_map(inputs)). Received: {len(maps)} calls"
+            )
+        return {"feature_map": maps[0], "logits": logits}
+
+
+@contextmanager
+def _recorded(network):
+    """Collects what `network.feature_map` returns; the network is as before afterwards."""
+    original, maps = network.feature_map, []
+
+    def feature_map(*args, **kwargs):
+        maps.append(original(*args, **kwargs))
+        return maps[-1]
+
+    vars(network)["feature_map"] = feature_map
+    try:
+        yield maps
+    finally:
+        del vars(network)["feature_map"]
+
+
+def _uncompiled(network):
+    return keras.Model(network.input, network.outputs[0])
+
+
+def _once(found, path):
+    if len(found) != 1:
+        raise _NotThereError(
+            f"{'/'.join(path)!r} is called {len(found)} times, so it is not clear which feature is meant; "
+            "name a layer that is called once"
+        )
+    return found[0]
+
+
+def _attention_flag(layer):
+    arguments = inspect.signature(layer.call).parameters
+    return next((flag for flag in _ATTENTION_FLAGS if flag in arguments), None)
+
+
+def check_network(network, role):
+    """Refuses what cannot be tapped at all."""
     if not isinstance(network, keras.Model):
         raise DistillationError(f"`{role}` must be a keras.Model. Received: {type(network).__name__}")
-    outputs = getattr(network, "outputs", None)
-    if not outputs or not getattr(network, "inputs", None):
+    if not getattr(network, "inputs", None):
+        sequential = isinstance(network, keras.Sequential)
+        if sequential or not callable(getattr(network, "feature_map", None)):
+            raise DistillationError(
+                f"`{role}` must be a functional model, a Sequential one that is built, or a subclassed one with a "
+                f"method `feature_map` that its `call` goes through. Received: {type(network).__name__} "
+                f"{network.name!r}; for a Sequential model, start with keras.Input(shape)"
+            )
+    elif len(network.outputs) != 1:
         raise DistillationError(
-            f"`{role}` must be a functional model, or a Sequential one that is built, so that its layers can be "
-            f"tapped. Received: {type(network).__name__} {network.name!r}; for a Sequential model, start with "
-            "keras.Input(shape); for a subclassed one, wrap its layers as keras.Model(inputs, outputs)"
-        )
-    if len(outputs) != 1:
-        raise DistillationError(
-            f"`{role}` must have one output, the logits. Received: {network.name!r} with {len(outputs)} outputs; "
+            f"`{role}` must have one output, the logits. Received: {network.name!r} with {len(network.outputs)} outputs; "
             "choose one with keras.Model(model.inputs, model.outputs[0])"
         )
 
 
-def _feature_tensor(network, layer_name, role):
-    if layer_name is not None:
-        names = [layer.name for layer in network.layers]
-        if layer_name not in names:
-            raise DistillationError(
-                f"`{role}_feature` must name a layer of {network.name!r}. Received: {layer_name!r}; its layers are "
-                + ", ".join(names)
-            )
-        return network.get_layer(layer_name).output
-    last = network.layers[-1]
-    if isinstance(last, keras.Model | keras.layers.InputLayer) or last.input is network.inputs[0]:
-        raise DistillationError(
-            f"no feature can be taken before the last layer of {network.name!r} ({last.name!r}); "
-            f"name a layer with `{role}_feature`"
-        )
-    return last.input
-
-
 def check_returns_logits(network, role):
-    """Refuses a network that ends in softmax or sigmoid: the label loss would apply it a second time."""
-    last = network.layers[-1]
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
-    if isinstance(last, keras.layers.Softmax) or activation in _PROBABILITIES:
+    """Refuses a network that ends in softmax or sigmoid: a loss on logits would apply it a second time.
+
+    Of a subclassed network the last layer is not known, so it is not checked.
+    """
+    if not getattr(network, "inputs", None):
+        return
+    last = _uncompiled(network).operations[-1]
+    if isinstance(last, keras.Model):
+        return check_returns_logits(last, role)
+    activation = getattr(getattr(last, "activation", None), "__name__", type(last).__name__.lower())
+    if activation in _PROBABILITIES:
         raise DistillationError(
-            f"`{role}` must return logits, and its last layer {last.name!r} returns probabilities "
-            f"({activation or 'softmax'}). Build it with activation=None, or without that layer"
+            f"`{role}` must return logits, and its last layer {last.name!r} returns probabilities ({activation}). "
+            "Build it with activation=None, or without that layer"
         )
+    return None

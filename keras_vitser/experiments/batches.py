@@ -3,8 +3,6 @@
 import keras
 import numpy as np
 
-from keras_vitser.distillation import attach_teacher_features
-
 
 class Batches(keras.utils.PyDataset):
     """Shuffled batches of images.
@@ -17,7 +15,6 @@ class Batches(keras.utils.PyDataset):
         labels: Int array `(examples,)`, or `None` for batches of images alone.
         batch_size: Positive int; at most the number of examples is used.
         seed: Int.
-        teacher_features: Array `(examples, width)` that goes with the images, or `None`.
 
     Example:
         >>> batches = Batches(np.zeros((10, 8, 8, 1), "float32"), np.zeros(10, int), 4, seed=0)
@@ -25,11 +22,10 @@ class Batches(keras.utils.PyDataset):
         (2, (4, 8, 8, 1))
     """
 
-    def __init__(self, images, labels, batch_size, seed, teacher_features=None):
+    def __init__(self, images, labels, batch_size, seed):
         super().__init__()
         self._images = images
         self._labels = labels
-        self._features = teacher_features
         self._batch_size = min(batch_size, len(images))
         self._seed = seed
         self._epoch = 0
@@ -41,8 +37,6 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         x = self._images[rows]
-        if self._features is not None:
-            x = attach_teacher_features(x, self._features[rows])
         return (x,) if self._labels is None else (x, self._labels[rows])
 
     def on_epoch_end(self):

@@ -173,23 +173,20 @@ class _Progress(keras.callbacks.Callback):
 def _distill(distiller, train, stage, settings, callbacks, seed, watcher):
     if not settings.epochs:
         return
-    features = None
-    if distiller.alpha:
-        # The pool is fixed, so the teacher speaks once for all epochs.
-        features = in_full_batches(distiller.teacher_feature_model, train.images)
     labels = train.labels if distiller.label_weight else None
-    batches = Batches(train.images, labels, settings.batch_size, seed, features)
+    batches = Batches(train.images, labels, settings.batch_size, seed)
     distiller.compile(_optimizer(settings))
-    _fit(distiller, batches, stage, settings, callbacks, watcher)
+    # The pool is fixed, so the teacher speaks once for all epochs.
+    _fit(distiller, batches, stage, settings, callbacks, watcher, cache_teacher=True)
 
 
-def _fit(network, batches, stage, settings, callbacks, watcher):
+def _fit(network, batches, stage, settings, callbacks, watcher, **kwargs):
     if not settings.epochs:
         return
     schedule = halving_schedule(settings.learning_rate, settings.halve_every)
     clock = _Clock()
     callbacks = [schedule, clock, *callbacks, _Progress(stage, settings, batches, watcher, clock)]
-    network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0)
+    network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0, **kwargs)
 
 
 def _optimizer(settings: StageSection) -> keras.optimizers.Optimizer:

@@ -132,6 +132,19 @@ class ViTSER(keras.Model):
         """
         return cls(num_classes, **{"name": "student"} | kwargs)
 
+    @property
+    def patch_grid(self):
+        """How the patches lie in the image, `(rows, columns)`."""
+        return tuple(size // patch for size, patch in zip(self.image_size, self.patch_size, strict=True))
+
+    @property
+    def taps(self):
+        """Features that a `Distiller` may name besides the layers: a layer, and what is taken of its output."""
+        return {
+            "all_tokens": ("encoder_norm", lambda tokens: tokens),
+            "class_token": ("encoder_norm", lambda tokens: tokens[:, 0]),
+        }
+
     def tokens(self, images):
         """All tokens after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first."""
         return self._run(images)[0]

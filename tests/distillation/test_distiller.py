@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_vitser.distillation import Distiller, attach_teacher_features
+from keras_vitser.distillation import Distiller, Match, attach_teacher_features
 from keras_vitser.errors import DistillationError
 from keras_vitser.models import ViTSER
 
@@ -149,7 +149,7 @@ def test_cached_teacher_features_give_the_same_losses():
     counting = Counting()
     teacher, student = network(1, middle=[counting]), network(2)
     distiller = still(Distiller(teacher, student), run_eagerly=True)
-    features = ops.convert_to_numpy(distiller.teacher_features(X))
+    features = ops.convert_to_numpy(distiller.teacher_features(X)[0])
     expected = fit_once(distiller, X, Y)
     counting.count = 0
     logs = fit_once(distiller, attach_teacher_features(X, features), Y)
@@ -204,11 +204,11 @@ def test_one_step_equals_plain_pytorch(alpha, label_weight, jit_compile):
 def test_one_step_with_a_projection_equals_plain_pytorch():
     teacher, student = network(1, width=7), network(2)
     distiller = Distiller(teacher, student)
-    distiller.projection.set_weights([np.full((5, 7), 0.2), np.arange(7) / 10])
-    expected = torch_step(teacher, student, alpha=10.0, label_weight=1.0, projection=distiller.projection)
+    distiller.adapters[0].projection.set_weights([np.full((5, 7), 0.2), np.arange(7) / 10])
+    expected = torch_step(teacher, student, alpha=10.0, label_weight=1.0, projection=distiller.adapters[0].projection)
     distiller.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     fit_once(distiller, X, Y)
-    ours = [*student.get_weights(), *distiller.projection.get_weights()]
+    ours = [*student.get_weights(), *distiller.adapters[0].projection.get_weights()]
     for got, theirs in zip(ours, expected, strict=True):
         np.testing.assert_allclose(got, theirs, atol=1e-6, rtol=0)  # as above
 
@@ -265,7 +265,7 @@ def test_the_teacher_teaches_in_inference_mode():
     distiller = Distiller(teacher, network(2))
     feature = np.tanh(X @ teacher.get_layer("hidden").get_weights()[0] + teacher.get_layer("hidden").get_weights()[1])
     expected = feature / np.sqrt(1 + 1e-3)  # moving mean 0 and variance 1, no dropout
-    np.testing.assert_allclose(ops.convert_to_numpy(distiller.teacher_features(X)), expected, **CLOSE)
+    np.testing.assert_allclose(ops.convert_to_numpy(distiller.teacher_features(X)[0]), expected, **CLOSE)
     logs = fit_once(still(distiller), X, Y)
     np.testing.assert_allclose(logs["feature_loss"], np.abs(expected - forward(distiller.student)[0]).mean(), **CLOSE)
 
@@ -302,12 +302,12 @@ def test_other_widths_are_projected(tmp_path):
     teacher, student = network(1, width=7), network(2)
     parameters = student.count_params()
     distiller = Distiller(teacher, student)
-    before = distiller.projection.get_weights()
+    before = distiller.adapters[0].projection.get_weights()
     assert [weight.shape for weight in before] == [(5, 7), (7,)]
     trained = {id(variable) for variable in distiller.trainable_variables}
-    assert {id(v) for v in distiller.projection.variables} | {id(v) for v in student.variables} == trained
+    assert {id(v) for v in distiller.adapters[0].projection.variables} | {id(v) for v in student.variables} == trained
     distiller.fit(X, Y, verbose=0)
-    assert not same(distiller.projection.get_weights(), before)
+    assert not same(distiller.adapters[0].projection.get_weights(), before)
     assert student.count_params() == parameters
     student.save(tmp_path / "student.keras")
     loaded = keras.saving.load_model(tmp_path / "student.keras")
@@ -315,7 +315,7 @@ def test_other_widths_are_projected(tmp_path):
 
 
 def test_equal_widths_need_no_projection():
-    assert Distiller(network(1), network(2)).projection is None
+    assert Distiller(network(1), network(2)).adapters == [None]
 
 
 def test_no_variable_is_trained_and_kept_at_once():
@@ -331,7 +331,7 @@ def test_no_variable_is_trained_and_kept_at_once():
 def test_features_of_inner_layers_by_name():
     teacher, student = network(1, middle=[keras.layers.Dense(4)]), network(2, middle=[keras.layers.Dense(3)])
     kernel, bias = teacher.get_layer("hidden").get_weights()
-    distiller = still(Distiller(teacher, student, teacher_feature="hidden", student_feature="hidden"))
+    distiller = still(Distiller(teacher, student, alpha=10, matches=[Match("hidden", "hidden")]))
     student_kernel, student_bias = student.get_layer("hidden").get_weights()
     expected = np.abs(np.tanh(X @ kernel + bias) - np.tanh(X @ student_kernel + student_bias)).mean()
     np.testing.assert_allclose(fit_once(distiller, X, Y)["feature_loss"], expected, **CLOSE)
@@ -382,7 +382,7 @@ def test_goes_on_after_a_file(tmp_path):
     assert (loaded.alpha, loaded.label_weight) == (3.0, 0.5)
     assert same(weights_of(loaded.student), weights_of(distiller.student))
     assert same(weights_of(loaded.teacher), weights_of(distiller.teacher))
-    assert same(weights_of(loaded.projection), weights_of(distiller.projection))
+    assert same(weights_of(loaded.adapters[0].projection), weights_of(distiller.adapters[0].projection))
     assert int(loaded.optimizer.iterations.value) == 2
     for each in (distiller, loaded):
         each.fit(X, Y, batch_size=4, shuffle=False, verbose=0)
@@ -437,20 +437,22 @@ def test_refuses_other_inputs():
     )
 
 
-def test_refuses_features_of_other_shapes():
+def test_refuses_features_of_other_kinds():
     def sequence(length):
         inputs = keras.Input((6,))
         x = keras.layers.Reshape((length, 6 // length), name="steps")(inputs)
         return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
 
-    message = "same shape but for the last axis.*`teacher_feature` and `student_feature`"
-    refused(message, sequence(2), sequence(3), teacher_feature="steps", student_feature="steps")
-    refused(message, sequence(2), network(2), teacher_feature="steps")
+    matches = [Match("steps", "steps", resize=False)]
+    refused("resize=False.*allow resize=True", sequence(2), sequence(3), matches=matches)
+    message = r"of one kind. Received: teacher 'steps' \(None, 2, 3\), student 'hidden' \(None, 5\)"
+    refused(message, sequence(2), network(2), matches=[Match("steps", "hidden")])
 
 
 def test_refuses_unknown_layers():
-    refused("`teacher_feature` must name a layer.*Received: 'x'; its layers are .*hidden", teacher_feature="x")
-    refused("`student_feature` must name a layer.*Received: 'y'", student_feature="y")
+    message = r"`teacher` .*'hiden' is no layer.*did you mean 'hidden'\? its layers are hidden, logits"
+    refused(message, matches=[Match("hiden", "hidden")])
+    refused("`student` .*'y' is no layer", matches=[Match("hidden", "y")])
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

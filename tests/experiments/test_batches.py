@@ -24,7 +24,7 @@ def order(batches):
 
 
 def test_batches_are_full_and_show_an_example_at_most_once():
-    images, labels, _ = numbered()
+    images, labels = numbered()
     batches = Batches(images, labels, SIZE, seed=0)
     assert len(batches) == 2
     seen = set()
@@ -38,7 +38,7 @@ def test_batches_are_full_and_show_an_example_at_most_once():
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    images, labels, _ = numbered()
+    images, labels = numbered()
     one, same, other = (Batches(images, labels, SIZE, seed) for seed in (3, 3, 4))
     np.random.default_rng(0).random(5)
     np.random.seed(1)
@@ -52,30 +52,26 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert len({tuple(shown) for shown in epochs}) == 4
 
 
-def test_labels_and_features_stay_with_their_images():
-    images, labels, features = numbered()
-    batches = Batches(images, labels, SIZE, seed=0, teacher_features=features)
+def test_labels_stay_with_their_images():
+    images, labels = numbered()
+    batches = Batches(images, labels, SIZE, seed=0)
     for _ in range(3):
         for x, y in epoch(batches):
-            assert set(x) == {"inputs", "teacher_features"}
-            np.testing.assert_array_equal(x["inputs"][:, 0, 0, 0], y)
-            np.testing.assert_array_equal(x["teacher_features"], np.stack([y, -y], axis=1))
+            np.testing.assert_array_equal(x[:, 0, 0, 0], y)
         batches.on_epoch_end()
 
 
 def test_without_labels_a_batch_is_images_alone():
-    images, _, features = numbered()
+    images, _ = numbered()
     (x,) = Batches(images, None, SIZE, seed=0)[0]
     assert x.shape == (SIZE, 2, 2, 1)
-    (x,) = Batches(images, None, SIZE, seed=0, teacher_features=features)[0]
-    np.testing.assert_array_equal(x["inputs"][:, 0, 0, 0], x["teacher_features"][:, 0])
 
 
 @pytest.mark.parametrize(
     ("count", "size", "batches", "rows"), [(1, 4, 1, 1), (3, 32, 1, 3), (4, 4, 1, 4), (5, 1, 5, 1)]
 )
 def test_small_sets_make_one_batch_of_all(count, size, batches, rows):
-    images, labels, _ = numbered(count)
+    images, labels = numbered(count)
     made = Batches(images, labels, size, seed=0)
     assert [len(labels) for _, labels in epoch(made)] == [rows] * batches
     assert sorted(order(made)) == list(range(count))

@@ -21,4 +21,6 @@ def train_step(distiller, data):
     variables = distiller.trainable_variables
     gradients = tape.gradient(scaled_loss, variables)
     distiller.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    losses = {name: loss * replicas for name, loss in losses.items()}  # Keras divides them by the number of replicas
     return distiller.record(losses, inputs, y, logits, sample_weight)
