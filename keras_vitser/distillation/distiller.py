@@ -5,9 +5,14 @@ import inspect
 import keras
 from keras import ops
 
-from keras_vitser.distillation.feature_cache import FeatureCache, detach_teacher_features, with_cached_features
+from keras_vitser.distillation.feature_cache import (
+    FeatureCache,
+    detach_teacher_features,
+    fingerprint,
+    with_cached_features,
+)
 from keras_vitser.distillation.matches import Match, adapter, check_weight
-from keras_vitser.distillation.taps import Tap, check_network, check_returns_logits
+from keras_vitser.distillation.taps import Tap, all_layers, check_network, check_returns_logits
 from keras_vitser.distillation.train_step import train_step
 from keras_vitser.errors import DistillationError
 
@@ -137,10 +142,11 @@ class Distiller(keras.Model):
             loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             metrics = metrics or [keras.metrics.SparseCategoricalAccuracy("accuracy")]
         optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(_PAPER_LEARNING_RATE))
-        half = any(layer.compute_dtype == "float16" for layer in _all_layers(self.student))
+        half = any(layer.compute_dtype == "float16" for layer in all_layers(self.student))
         if auto_scale_loss and half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+        # Keras itself would look at the global policy, and the student's layers may have another.
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, auto_scale_loss=False, **kwargs)
 
     def fit(self, x=None, y=None, batch_size=None, *args, cache_teacher=False, **kwargs):
         """As `keras.Model.fit`; compiles with the paper's defaults where that was not done.
@@ -173,6 +179,8 @@ class Distiller(keras.Model):
             return super().fit(x, y, batch_size, *args, **kwargs)
         cache = self._feature_cache(None if cache_teacher is True else cache_teacher)
         x = with_cached_features(cache, x, batch_size, kwargs.get("steps_per_epoch"))
+        if not getattr(x, "indexed", True):
+            kwargs["shuffle"] = False  # Keras shuffles no such data without a cache either
         cache.flush()
         try:
             return super().fit(x, y, batch_size, *args, **kwargs)
@@ -181,14 +189,15 @@ class Distiller(keras.Model):
                 raise x.error from error  # not the backend's wrapping of it
             raise
         finally:
+            cache.thaw()
             cache.flush()
 
     def _feature_cache(self, folder):
         """The cache of this folder; that of an earlier `fit`, if the teacher is still the same."""
-        cache = FeatureCache(self.teacher_feature_model, folder)
-        if (cache.key, folder) not in self._feature_caches:
-            self._feature_caches = {(cache.key, folder): cache}
-        return self._feature_caches[cache.key, folder]
+        key = fingerprint(self.teacher_feature_model, [match.teacher for match in self.matches])
+        if (key, folder) not in self._feature_caches:
+            self._feature_caches = {(key, folder): FeatureCache(self.teacher_feature_model, key, folder)}
+        return self._feature_caches[key, folder]
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`, of the student alone in inference mode: label loss and metrics."""
@@ -371,10 +380,3 @@ def _known_inputs(network):
     if not network.built or not shape or isinstance(shape, dict):
         return None
     return [keras.Input(batch_shape=(None, *shape[1:]))]
-
-
-def _all_layers(network):
-    for layer in network.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)

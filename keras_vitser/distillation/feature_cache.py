@@ -8,13 +8,13 @@ nothing to keep then.
 import hashlib
 import json
 import logging
-import os
 import threading
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from keras_vitser.distillation.taps import all_layers
 from keras_vitser.errors import DistillationError
 from keras_vitser.files import whole_file
 
@@ -54,20 +54,31 @@ def detach_teacher_features(x):
     return x, None
 
 
+def fingerprint(model, paths):
+    """What a teacher's features depend on: its weights, its layers, and which features; 32 hexadecimal digits."""
+    layers = [_config(layer) for layer in all_layers(model) if not isinstance(layer, keras.Model)]
+    digest = hashlib.sha256(json.dumps([paths, layers], default=str, sort_keys=True).encode())
+    for variable in model.weights:
+        array = keras.ops.convert_to_numpy(variable.value)
+        digest.update(str((array.dtype, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
 class FeatureCache:
     """What a teacher says of each example, kept in memory, or in shards on disk that are read memory-mapped.
 
     Args:
         model: The teacher's `Distiller.teacher_feature_model`.
-        folder: Where features are kept for later runs, in a folder named by the teacher's weights and layers; `None`
-            for memory alone.
+        key: What `fingerprint` says of the teacher.
+        folder: Where features are kept for later runs, in a folder named by the key; `None` for memory alone.
 
     Attributes:
         computed: Number of examples that the teacher was run for.
     """
 
-    def __init__(self, model, folder=None):
-        self.key = _fingerprint(model)
+    def __init__(self, model, key, folder=None):
+        self.key = key
         self.computed = 0
         self._model = model
         self._shapes = [tuple(tensor.shape[1:]) for tensor in model.output["features"]]
@@ -80,6 +91,7 @@ class FeatureCache:
         self._shards = []
         self._rows, self._digests = [], []  # of the shard that is being filled, the last one
         self._batch = 0
+        self._frozen = None
         self._lock = threading.Lock()
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -105,11 +117,21 @@ class FeatureCache:
             if self._folder is not None and self._rows:
                 self._close_shard()
 
+    def freeze(self):
+        """Takes a copy of the teacher's weights: within a `fit` its variables may be out of reach, as on JAX."""
+        self._frozen = [
+            [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+            for variables in (self._model.trainable_variables, self._model.non_trainable_variables)
+        ]
+
+    def thaw(self):
+        """Ends `freeze`."""
+        self._frozen = None
+
     def _add(self, inputs, new):
-        self._batch = max(self._batch, len(keras.tree.flatten(inputs)[0]))
-        outputs = self._model.predict_on_batch(keras.tree.map_structure(self._padded, inputs))["features"]
         rows = list(new.values())
-        flat = [np.asarray(output)[rows].astype(np.float32).reshape(len(rows), -1) for output in outputs]
+        outputs = self._run(keras.tree.map_structure(lambda array: array[rows], inputs))
+        flat = [output.astype(np.float32).reshape(len(rows), -1) for output in outputs]
         self.computed += len(rows)
         for digest, row in zip(new, np.concatenate(flat, axis=1), strict=True):
             self._places[digest] = (len(self._shards), len(self._rows))
@@ -118,9 +140,17 @@ class FeatureCache:
         if len(self._rows) * self._rows[0].nbytes >= _SHARD_BYTES:
             self._close_shard()
 
-    def _padded(self, array):
-        """Batches of one size, so that one graph serves all."""
-        return np.concatenate([array, np.repeat(array[:1], self._batch - len(array), axis=0)])
+    def _run(self, inputs):
+        if self._frozen is not None:
+            outputs, _ = self._model.stateless_call(*self._frozen, inputs, training=False)
+            return [keras.ops.convert_to_numpy(output) for output in outputs["features"]]
+        # Batches of one size, so that one graph serves all.
+        count = len(keras.tree.flatten(inputs)[0])
+        self._batch = max(self._batch, count)
+        padded = keras.tree.map_structure(
+            lambda array: np.concatenate([array, np.repeat(array[:1], self._batch - count, axis=0)]), inputs
+        )
+        return [np.asarray(output)[:count] for output in self._model.predict_on_batch(padded)["features"]]
 
     def _row(self, shard, row):
         return self._rows[row] if shard == len(self._shards) else self._shards[shard][row]
@@ -166,6 +196,7 @@ def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None):
             )
         batches = CachedBatches(cache, x)
         batches.fill()
+        cache.freeze()
         return batches
     inputs = keras.tree.map_structure(np.asarray, x)
     size = batch_size or 32
@@ -178,13 +209,14 @@ class CachedBatches(keras.utils.PyDataset):
     """Another dataset's batches, each with its teacher features.
 
     Attributes:
+        indexed: Whether the source gives any batch by its index; otherwise batches must be asked for in order.
         error: The `DistillationError` that ended the reading, if one did; a backend may wrap it in its own.
     """
 
     def __init__(self, cache, source):
         settings = {}
-        self._indexed = isinstance(source, keras.utils.PyDataset)
-        if self._indexed:
+        self.indexed = isinstance(source, keras.utils.PyDataset)
+        if self.indexed:
             settings = {"workers": source.workers, "max_queue_size": source.max_queue_size}
             endless = source.num_batches is None
         else:
@@ -200,7 +232,7 @@ class CachedBatches(keras.utils.PyDataset):
         self.error = None
         self._cache = cache
         self._source = source
-        self._length = source.num_batches if self._indexed else 0
+        self._length = source.num_batches if self.indexed else 0
         self._largest = 0
         self._new = 0
         self._lock = threading.Lock()
@@ -208,7 +240,7 @@ class CachedBatches(keras.utils.PyDataset):
 
     def fill(self):
         """Runs the teacher for all examples of one pass, then reads some again to see whether they stay the same."""
-        if self._indexed:
+        if self.indexed:
             batches = (self._source[index] for index in range(self._length))
             spread = np.unique(np.linspace(0, self._length - 1, _CHECKED_BATCHES).astype(int))
             again = (self._source[int(index)] for index in spread)
@@ -235,19 +267,19 @@ class CachedBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         try:
-            batch = self._source[index] if self._indexed else self._next(index)
+            batch = self._source[index] if self.indexed else self._next(index)
             return self._batch(batch)
         except DistillationError as error:
             self.error = error
             raise
 
     def on_epoch_begin(self):
-        if self._indexed:
+        if self.indexed:
             self._source.on_epoch_begin()
 
     def on_epoch_end(self):
         self._start()
-        if self._indexed:
+        if self.indexed:
             self._source.on_epoch_end()
 
     def _start(self):
@@ -282,7 +314,7 @@ class CachedBatches(keras.utils.PyDataset):
         batch = keras.tree.map_structure(np.asarray, tuple(batch) if isinstance(batch, list) else batch)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         features, new = self._cache(x)
-        return attach_teacher_features(x, features), y, sample_weight, new
+        return attach_teacher_features(x, tuple(features)), y, sample_weight, new
 
 
 _RANDOM = (
@@ -311,19 +343,16 @@ def _digests(inputs):
     return digests
 
 
-def _fingerprint(model):
-    """The weights and the layers of a model, 32 hexadecimal digits."""
-    layers = [(type(layer).__name__, _config(layer)) for layer in model.layers]
-    digest = hashlib.sha256(json.dumps([layers, model.output_names], default=str, sort_keys=True).encode())
-    for variable in model.variables:
-        array = keras.ops.convert_to_numpy(variable.value)
-        digest.update(str((array.dtype, array.shape)).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
-
-
 def _config(layer):
     try:
-        return keras.saving.serialize_keras_object(layer)
-    except (NotImplementedError, TypeError, ValueError):
-        return layer.name
+        config = layer.get_config()
+    except NotImplementedError:
+        config = {}
+    return type(layer).__name__, _unnamed(config)
+
+
+def _unnamed(config):
+    """Without the names that Keras counts up within a process."""
+    if isinstance(config, dict):
+        return {key: _unnamed(value) for key, value in config.items() if key != "name"}
+    return [_unnamed(value) for value in config] if isinstance(config, list | tuple) else config

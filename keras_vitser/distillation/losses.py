@@ -54,7 +54,15 @@ class SoftLabels(keras.losses.Loss):
     def call(self, y_true, y_pred):
         of_teacher = ops.log_softmax(y_true / self.temperature, axis=-1)
         of_student = ops.log_softmax(y_pred / self.temperature, axis=-1)
-        return self.temperature**2 * ops.sum(ops.exp(of_teacher) * (of_teacher - of_student), axis=-1)
+        probability, ratio = ops.exp(of_teacher), of_student - of_teacher
+        # sum p (exp(u) - 1 - u) = -sum p u: of near distributions the plain sum would cancel to nothing in float32.
+        near = ops.clip(ratio, -1.0, 1.0)
+        terms = ops.where(
+            ops.abs(ratio) < 1.0,
+            probability * (ops.expm1(near) - near),
+            ops.exp(of_student) - probability - probability * ratio,
+        )
+        return self.temperature**2 * ops.sum(terms, axis=-1)
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}

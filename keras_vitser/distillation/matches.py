@@ -208,7 +208,9 @@ def _width(match, teacher, student, shapes):
     if teacher.shape[-1] == student.shape[-1] or not match.needs_equal_widths:
         return None
     if match.teacher == match.student == "logits":
-        raise DistillationError(f"logits can be matched only between networks with the same classes. Received: {shapes}")
+        raise DistillationError(
+            f"logits can be matched only between networks with the same classes. Received: {shapes}"
+        )
     if not match.project:
         raise DistillationError(
             f"the widths of a Match differ and project=False. Received: {shapes}; choose layers of one width, or allow "
@@ -224,7 +226,9 @@ def _resize(match, axis, teacher, student, shapes):
     if target == source and (grids[0] == grids[1] or len(grids[0]) != len(grids[1])):
         return None
     if target is None or source is None:
-        raise DistillationError(f"only features of known size can be matched. Received: {shapes}; give the inputs a size")
+        raise DistillationError(
+            f"only features of known size can be matched. Received: {shapes}; give the inputs a size"
+        )
     first = [size - math.prod(grid) for size, grid in zip((target, source), grids, strict=True)]
     if len(grids[0]) != len(grids[1]) or first[0] != first[1]:
         raise DistillationError(

@@ -100,7 +100,15 @@ class _Tapped:
             if inputs is None:
                 raise _NotThereError("its inputs are not known yet; call it once on a batch before")
             self.input = inputs[0] if len(inputs) == 1 else inputs
-            seen = _FeatureMap(network)(self.input)
+            if not network.built:
+                network(self.input)
+            layer = _FeatureMap(network)
+            seen = layer(self.input)
+            if layer.calls != 1:
+                raise _NotThereError(
+                    "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
+                    f"self.head(self.feature_map(inputs)). Received: {layer.calls} calls"
+                )
             self.output = seen["logits"]
             self._outputs["feature_map"] = [seen["feature_map"]]
         self.features = [self._feature(path) for path in paths]
@@ -118,10 +126,10 @@ class _Tapped:
             for path, tensor, (_, feature) in zip(deeper, result["kept"], inner.features, strict=True):
                 self._inner.setdefault(path, []).append((tensor, feature))
         elif all(path[1:] == ("attention",) for path in deeper) and (flag := _attention_flag(layer)):
-            output, weights = layer(*args, **kwargs, **{flag: True})
-            heads_last = ops.transpose(weights, (0, 2, 3, 1))
-            feature = Feature(tuple(heads_last.shape), getattr(self._network, "patch_grid", None), attention=True)
-            self._inner.setdefault(deeper[0], []).append((heads_last, feature))
+            seen = _Attention(layer, flag)(*args, **kwargs)
+            output, weights = seen["output"], seen["attention"]
+            feature = Feature(tuple(weights.shape), getattr(self._network, "patch_grid", None), attention=True)
+            self._inner.setdefault(deeper[0], []).append((weights, feature))
         else:
             raise _NotThereError(
                 f"nothing can be taken inside {layer.name!r}, a {type(layer).__name__}. Received: "
@@ -171,6 +179,19 @@ class _Tapped:
         return f"{name!r} is no layer of {self._network.name!r}{hint} its layers are {', '.join(names)}"
 
 
+class _Attention(keras.layers.Layer):
+    """A layer's output and its attention weights, `(batch, queries, keys, heads)`."""
+
+    def __init__(self, layer, flag):
+        super().__init__(name=f"{layer.name}_with_attention", dtype=layer.dtype_policy)
+        self.layer = layer
+        self.flag = flag
+
+    def call(self, *args, **kwargs):
+        output, weights = self.layer(*args, **kwargs, **{self.flag: True})
+        return {"output": output, "attention": ops.transpose(weights, (0, 2, 3, 1))}
+
+
 class _FeatureMap(keras.layers.Layer):
     """A subclassed network and what its method `feature_map` returned on the way to the logits: one forward pass."""
 
@@ -181,12 +202,8 @@ class _FeatureMap(keras.layers.Layer):
     def call(self, inputs):
         with _recorded(self.network) as maps:
             logits = self.network(inputs)
-        if len(maps) != 1:
-            raise _NotThereError(
-                "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
-                f"self.head(self.feature_map(inputs)). Received: {len(maps)} calls"
-            )
-        return {"feature_map": maps[0], "logits": logits}
+        self.calls = len(maps)
+        return {"feature_map": maps[0] if maps else logits, "logits": logits}
 
 
 @contextmanager
@@ -206,7 +223,10 @@ def _recorded(network):
 
 
 def _uncompiled(network):
-    return keras.Model(network.input, network.outputs[0])
+    inputs = network.inputs if isinstance(network, keras.Sequential) else network.input
+    if isinstance(inputs, list) and len(inputs) == 1:
+        inputs = inputs[0]
+    return keras.Model(inputs, network.outputs[0])
 
 
 def _once(found, path):
@@ -237,8 +257,8 @@ def check_network(network, role):
             )
     elif len(network.outputs) != 1:
         raise DistillationError(
-            f"`{role}` must have one output, the logits. Received: {network.name!r} with {len(network.outputs)} outputs; "
-            "choose one with keras.Model(model.inputs, model.outputs[0])"
+            f"`{role}` must have one output, the logits. Received: {network.name!r} with {len(network.outputs)} "
+            "outputs; choose one with keras.Model(model.inputs, model.outputs[0])"
         )
 
 
@@ -259,3 +279,11 @@ def check_returns_logits(network, role):
             "Build it with activation=None, or without that layer"
         )
     return None
+
+
+def all_layers(network):
+    """A network's layers, nested networks followed by theirs."""
+    for layer in network.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
