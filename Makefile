@@ -1,5 +1,6 @@
 # make demo   train on generated voices, measure, and hear one clip
 # make test   lint, import rules, and the tests on TensorFlow, JAX and PyTorch
+# make test-long   the checks that take minutes, and are left out of make test
 # Each makes .venv and installs what it needs; the second time, nothing.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # What does not depend on the backend runs once, on the first.
 BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/contract tests/test_recognizer.py
 
-.PHONY: demo test lint test-tensorflow test-jax test-torch clean
+.PHONY: demo test test-long lint test-tensorflow test-jax test-torch clean
 
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
@@ -29,10 +30,15 @@ lint: .venv/.installed-test
 	$(BIN)/lint-imports
 
 test-tensorflow: .venv/.installed-test
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -rs --junit-xml=$(RESULTS)/tensorflow.xml
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/tensorflow.xml
 
 test-jax test-torch: test-%: .venv/.installed-test
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -rs --junit-xml=$(RESULTS)/$*.xml $(BACKEND_TESTS)
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/$*.xml $(BACKEND_TESTS)
+
+test-long: .venv/.installed-test
+	set -e; for backend in tensorflow jax torch; do \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -rs -m long; \
+	done
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

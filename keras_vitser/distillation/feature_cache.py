@@ -188,7 +188,7 @@ def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None):
     Raises:
         DistillationError: The data is drawn anew each time it is read, or can be read only once, or has no end.
     """
-    if isinstance(x, keras.utils.PyDataset) or not _is_arrays(x):
+    if isinstance(x, keras.utils.PyDataset) or not is_arrays(x):
         if steps_per_epoch is not None:
             raise DistillationError(
                 "cache_teacher reads the data once from start to end, so steps_per_epoch cannot be given; "
@@ -323,7 +323,13 @@ _RANDOM = (
 )
 
 
-def _is_arrays(x):
+def is_arrays(x):
+    """Whether data is an array or a structure of arrays, and not a dataset.
+
+    Example:
+        >>> is_arrays({"a": np.zeros(3)}), is_arrays(iter([np.zeros(3)]))
+        (True, False)
+    """
     return all(hasattr(array, "shape") for array in keras.tree.flatten(x)) and not hasattr(x, "cardinality")
 
 

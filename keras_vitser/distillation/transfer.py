@@ -1,8 +1,40 @@
-"""The paper's stages (b) and (c) one after the other (paper 1: Kim and Lee 2024)."""
+"""The paper's stages (b) and (c) one after the other (paper 1: Kim and Lee 2024), resumable at any moment."""
+
+import logging
 
 import keras
 
+from keras_vitser.distillation.checkpoints import (
+    DONE,
+    Checkpoints,
+    Progress,
+    restore,
+    shapes_digest,
+    state_of,
+    weights_digest,
+)
 from keras_vitser.distillation.distiller import Distiller
+from keras_vitser.distillation.epochs import epochs_of
+from keras_vitser.distillation.resumable_fit import history_of, resumable_fit
+from keras_vitser.errors import DistillationError
+
+_STAGES = ("matching", "student")
+_NEXT = {"matching": "student", "student": DONE}
+_UNKNOWN_ORDER = (
+    "the order of a %s cannot be restored: checkpoints fall on epoch ends, and a resumed job may see its examples in "
+    "another order; give arrays, a PyDataset, or a callable from epoch to dataset"
+)
+_REFUSED = {
+    "x": "the data is `ds`",
+    "y": "give `ds` as (x, y) or as batches of (x, y)",
+    "sample_weight": "give `ds` as (x, y, sample_weight) or as batches of it",
+    "epochs": "set matching_epochs and tuning_epochs",
+    "initial_epoch": "a job is resumed by its `checkpoints`",
+    "shuffle": "arrays are shuffled by `seed`, and other data keeps its own order",
+    "validation_split": "give validation_data",
+}
+
+log = logging.getLogger(__name__)
 
 
 def halving_schedule(learning_rate, halve_every=10):
@@ -32,50 +64,170 @@ def transfer(
     tuning_epochs=50,
     alpha=10.0,
     learning_rate=1e-4,
+    optimizer=keras.optimizers.Adam,
+    batch_size=32,
+    seed=0,
+    matches=None,
+    checkpoints=None,
+    save_interval=60.0,
     **fit_arguments,
 ):
     """Teaches a student: first its features alone (b), then labels and features together (c).
 
-    Each stage has an Adam of its own, halved every 10 epochs.
+    Each stage has an optimizer of its own, its rate halved every 10 epochs. What a projection
+    between features of different widths learned in stage (b) goes on in stage (c).
+
+    With `checkpoints` the job can be killed at any moment: the same call in a new process, with a
+    newly built student of whatever weights, goes on from the newest checkpoint, trains on the
+    batches after it again, and ends with the weights and histories of a job that was not killed,
+    bit by bit where the backend computes the same twice. Once the job is done, the same call
+    restores the student and returns at once. What a file cannot restore is the state of your own
+    callbacks, such as the patience of an `EarlyStopping`.
 
     Args:
-        teacher: Functional `keras.Model`, trained.
-        student: Functional `keras.Model` that returns logits. Trained in place.
-        ds: Batches of `(x, y)`: a `tf.data.Dataset` or a `keras.utils.PyDataset`.
-        matching_epochs: Int, epochs of stage (b). Defaults to 50.
-        tuning_epochs: Int, epochs of stage (c). Defaults to 50.
-        alpha: Float, weight of the feature loss in stage (c). Defaults to 10.
-        learning_rate: Float, of both stages. Defaults to 1e-4.
-        **fit_arguments: For `keras.Model.fit` in both stages (`verbose`, `steps_per_epoch`, ...).
+        teacher: `keras.Model`, trained. Never changed.
+        student: `keras.Model` that returns logits. Trained in place.
+        ds: The data, of one of four kinds:
+            a tuple of arrays `(x, y)` or `(x, y, sample_weight)`, where `x` may be a dict or list of
+            arrays, shuffled anew each epoch by `np.random.default_rng((seed, epoch))`;
+            a `keras.utils.PyDataset`, in its own order, with `on_epoch_begin` and `on_epoch_end` called
+            once an epoch, and also, without reading, for the epochs before a resumption: it must
+            stand at its start when it is given;
+            a callable that takes the epoch, counted from 0 to `matching_epochs + tuning_epochs - 1`,
+            and returns its batches as a new `tf.data.Dataset`, list, generator or `PyDataset` (whose
+            `on_epoch_begin` and `on_epoch_end` are not called): the same batches whenever it is
+            called with the same epoch, and as many in each. It is called more than once an
+            epoch where the batches have no known number, or are read again;
+            or anything else that `keras.Model.fit` takes, as a `tf.data.Dataset`: its order cannot be
+            restored, so checkpoints fall on epoch ends, and a warning is logged.
+        matching_epochs: Int of at least 0, epochs of stage (b). Defaults to 50.
+        tuning_epochs: Int of at least 0, epochs of stage (c). Defaults to 50.
+        alpha: Float of at least 0, weight of the feature loss in stage (c). Defaults to 10.
+        learning_rate: Positive float, of both stages. Defaults to 1e-4.
+        optimizer: Callable that takes the learning rate and returns the optimizer of a stage, for
+            instance `functools.partial(keras.optimizers.Adam, gradient_accumulation_steps=4)`. Defaults
+            to `keras.optimizers.Adam`.
+        batch_size: Positive int, for arrays; other data brings its own batches, and this is not
+            used. Defaults to 32.
+        seed: Int of at least 0, of the order of arrays; not used for other data. Defaults to 0.
+        matches: List of `Match`, as for `Distiller`.
+        checkpoints: Path of a folder of this job alone, where its newest state is kept in the one file
+            `transfer.npz`. Defaults to `None`: nothing is saved.
+        save_interval: Float of at least 0, seconds of training between two checkpoints; one is also
+            written at the start and the end of each stage. 0 saves each step. Defaults to 60.
+        **fit_arguments: For `Distiller.fit` in both stages (`verbose`, `callbacks`, `class_weight`,
+            `cache_teacher`, ...), but `validation_data` in stage (c) alone. `steps_per_epoch` only
+            for data whose order cannot be restored.
 
     Returns:
-        Dict of the two `keras.callbacks.History`: `{"matching": ..., "student": ...}`.
+        Dict of the two `keras.callbacks.History`: `{"matching": ..., "student": ...}`, complete from the first epoch
+        on.
 
     Raises:
-        DistillationError: The two networks cannot work together.
+        DistillationError: The two networks cannot work together; an argument is out of its range; the checkpoint in the
+            folder is of another job, is damaged, or is no checkpoint.
 
     Example:
-        >>> import keras, numpy as np
-        >>> class Batches(keras.utils.PyDataset):
-        ...     def __len__(self):
-        ...         return 1
-        ...     def __getitem__(self, index):
-        ...         return np.ones((2, 3), "float32"), np.array([0, 1])
+        >>> import numpy as np
         >>> networks = [
         ...     keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)]) for _ in range(2)
         ... ]
-        >>> histories = transfer(*networks, Batches(), matching_epochs=1, tuning_epochs=2, verbose=0)
+        >>> arrays = np.ones((6, 3), "float32"), np.array([0, 1, 0, 1, 0, 1])
+        >>> histories = transfer(*networks, arrays, matching_epochs=1, tuning_epochs=2, batch_size=2, verbose=0)
         >>> len(histories["student"].history["loss"])
         2
     """
-    stages = {
-        "matching": (Distiller(teacher, student, alpha=1.0, label_weight=0.0), matching_epochs),
-        "student": (Distiller(teacher, student, alpha=alpha), tuning_epochs),
+    epochs = {"matching": matching_epochs, "student": tuning_epochs}
+    data = epochs_of(ds, batch_size, seed)
+    _check(epochs, optimizer, save_interval, fit_arguments, data)
+    distillers = {
+        "matching": Distiller(teacher, student, alpha=1.0, label_weight=0.0, matches=matches),
+        "student": Distiller(teacher, student, alpha=alpha, matches=matches),
     }
-    histories = {}
-    for stage, (distiller, epochs) in stages.items():
-        distiller.compile(keras.optimizers.Adam(learning_rate))
-        histories[stage] = distiller.fit(
-            ds, epochs=epochs, callbacks=[halving_schedule(learning_rate)], **fit_arguments
+    for distiller in distillers.values():
+        distiller.compile(optimizer(learning_rate))
+        distiller.optimizer.build(distiller.trainable_variables)
+    store, progress, state = None, Progress(_STAGES[0]), None
+    if checkpoints is not None:
+        of_arrays = isinstance(ds, tuple)
+        job = {
+            "matching_epochs": matching_epochs,
+            "tuning_epochs": tuning_epochs,
+            "alpha": alpha,
+            "learning_rate": learning_rate,
+            "optimizer": _settings(keras.optimizers.serialize(distillers["student"].optimizer)),
+            "batch_size": batch_size if of_arrays else None,
+            "seed": seed if of_arrays else None,
+            "data": "other" if data is None else data.description,
+            "class_weight": fit_arguments.get("class_weight"),
+            "matches": matches and [keras.saving.serialize_keras_object(match) for match in matches],
+            "teacher": f"weights of SHA-256 {weights_digest(teacher)}",
+            "student": shapes_digest(student),
+            "backend": keras.backend.backend(),
+        }
+        store = Checkpoints(checkpoints, job, save_interval)
+        progress, state = store.load() or (progress, state)
+        if data is None:
+            log.warning(_UNKNOWN_ORDER, type(ds).__name__)
+    histories = {stage: history_of(distillers[stage], progress.logs.get(stage, ())) for stage in _STAGES}
+    if progress.stage == DONE:
+        restore(distillers["student"], state, ["model"])
+        log.info("restored the student of a job that is done")
+        return histories
+    if data is not None:
+        data.replay(progress.passes)
+        data.batches = data.batches or progress.batches
+    for stage in _STAGES[_STAGES.index(progress.stage) :]:
+        distiller = distillers[stage]
+        if state is not None:
+            restore(distiller, state)
+            log.info("resumed stage %s at epoch %d, step %d", stage, progress.epoch, progress.step)
+        else:
+            if stage == "student":
+                restore(distiller, state_of(distillers["matching"]), ["model"])
+            if store is not None:
+                store.save(progress, distiller)
+        histories[stage] = resumable_fit(
+            distiller,
+            ds if data is None else data,
+            epochs=epochs[stage],
+            earlier_epochs=matching_epochs if stage == "student" else 0,
+            progress=progress,
+            state=state,
+            store=store,
+            callbacks=[halving_schedule(learning_rate), *keras.tree.flatten(fit_arguments.get("callbacks") or [])],
+            **_arguments_of(stage, fit_arguments),
         )
+        progress.stage, progress.epoch, progress.step, state = _NEXT[stage], 0, 0, None
+    if store is not None:
+        store.save(progress, distillers["student"])
     return histories
+
+
+def _check(epochs, optimizer, save_interval, fit_arguments, data):
+    for stage, count in zip(("matching", "tuning"), epochs.values(), strict=True):
+        if not isinstance(count, int) or count < 0:
+            raise DistillationError(f"`{stage}_epochs` must be an int of at least 0. Received: {count!r}")
+    if not callable(optimizer):
+        raise DistillationError(
+            "`optimizer` must be called with the learning rate and return an optimizer, a new one for each stage, as "
+            f"keras.optimizers.Adam does. Received: {optimizer!r}"
+        )
+    if not save_interval >= 0:
+        raise DistillationError(f"`save_interval` must be seconds, at least 0. Received: {save_interval!r}")
+    refused = _REFUSED if data is None else {**_REFUSED, "steps_per_epoch": "an epoch is all of `ds`"}
+    for name in fit_arguments:
+        if name in refused:
+            raise DistillationError(f"transfer does not take `{name}`: {refused[name]}")
+
+
+def _arguments_of(stage, fit_arguments):
+    left_out = {"callbacks", "validation_data"} if stage == "matching" else {"callbacks"}
+    return {name: value for name, value in fit_arguments.items() if name not in left_out}
+
+
+def _settings(config):
+    """Of an optimizer, without its name, which Keras counts up within a process, and its rate, which is told apart."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _settings(value) for key, value in config.items() if key not in ("name", "learning_rate")}
