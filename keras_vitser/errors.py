@@ -66,6 +66,10 @@ class DistillationError(KerasViTSERError, ValueError):
     """Teacher, student and settings cannot work together."""
 
 
+class CheckpointError(KerasViTSERError, ValueError):
+    """A checkpoint cannot be written, is damaged, or is of another training."""
+
+
 class LeakageError(KerasViTSERError, ValueError):
     """A network was trained on a test clip or a test speaker."""
 

@@ -1,9 +1,10 @@
-"""The whole state of a transfer in one file, which is there whole or not at all."""
+"""The whole state of a training in one file, which is there whole or not at all."""
 
 import hashlib
 import json
 import logging
 import os
+import re
 import textwrap
 import time
 import zipfile
@@ -13,89 +14,93 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from keras_vitser.errors import DistillationError
+from keras_vitser.errors import CheckpointError
 from keras_vitser.files import whole_file
 
-FILE = "transfer.npz"
-DONE = "done"
 _FORMAT = 1
+_KEPT = 2  # should the newest be damaged, there is one before it
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Progress:
-    """How far a transfer has come.
+    """How far a training has come.
 
     Attributes:
-        stage: Name of the stage, or `DONE`.
-        epoch: Int, epochs of this stage that have ended.
+        epoch: Int, epochs that have ended.
         step: Int, batches of the epoch after them that were trained on.
-        passes: Int, epochs of all stages that have ended.
         batches: Int, batches of an epoch, or `None` where that is not known.
-        logs: For each stage a list of the logs of its ended epochs.
+        logs: The logs of the ended epochs.
+        done: Bool, whether all is over.
 
     Example:
-        >>> Progress("matching", epoch=3, step=17).epoch
-        3
+        >>> Progress(epoch=3, step=17).done
+        False
     """
 
-    stage: str
     epoch: int = 0
     step: int = 0
-    passes: int = 0
     batches: int | None = None
-    logs: dict[str, list[dict]] = field(default_factory=dict)
+    logs: list[dict] = field(default_factory=list)
+    done: bool = False
 
 
 class Checkpoints:
-    """The newest state of one job, in a folder.
+    """The newest states of one training, in a folder.
 
-    A state is the student, what the Distiller adds to it, the optimizer, the metrics, and the progress.
-    All variables are kept bit by bit.
+    A state is the model that is trained, the optimizer, the metrics, callbacks that have a state, and the
+    progress. All variables are kept bit by bit. The two newest states stay, as `NAME-000001.npz` and so on.
 
     Args:
-        folder: Path; it is made where it is missing.
+        folder: Path; it is made where it is missing. Of one process at a time.
+        name: Str, what the training is called.
         job: Dict of JSON values, the settings that a state belongs to.
         interval: Float of at least 0, seconds after a save until the next is due. Defaults to 0.
 
     Raises:
-        DistillationError: The path is a file.
+        CheckpointError: The path is a file, or the folder cannot be made.
 
     Example:
         >>> import tempfile
-        >>> Checkpoints(tempfile.mkdtemp(), {"seed": 0}).load() is None
+        >>> Checkpoints(tempfile.mkdtemp(), "matching", {"seed": 0}).load() is None
         True
     """
 
-    def __init__(self, folder, job, interval=0.0):
-        self.path = Path(folder) / FILE
+    def __init__(self, folder, name, job, interval=0.0):
+        self.folder = Path(folder)
+        self.name = name
+        self.job = _plain(job)
         self._interval = interval
         self._saved = time.monotonic()
-        self.job = _plain(job)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for part in self.folder.glob(".part-*.npz"):
+                part.unlink(missing_ok=True)  # of a process that was killed while it wrote
         except (FileExistsError, NotADirectoryError):
-            raise DistillationError(f"`checkpoints` must be a folder. Received: {folder}, which is a file") from None
-        for part in self.path.parent.glob(f".part-*{self.path.suffix}"):
-            part.unlink(missing_ok=True)  # of a process that was killed while it wrote
+            raise CheckpointError(f"checkpoints need a folder. Received: {folder}, which is a file") from None
+        except OSError as error:
+            raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); give another folder") from None
 
     @property
     def is_due(self):
         """Whether the last save is long enough ago."""
         return time.monotonic() - self._saved >= self._interval
 
-    def save(self, progress, distiller):
+    def save(self, progress, model, callbacks=()):
         """Writes the state.
 
         Args:
             progress: `Progress`.
-            distiller: The `Distiller` of its stage.
+            model: The compiled model that is trained.
+            callbacks: Those whose `get_state` gives a list of arrays.
 
         Raises:
-            OSError: The folder cannot be written to; the state before it is still there.
+            CheckpointError: It cannot be written; the states before it are still there.
         """
-        groups = state_of(distiller)
+        groups = state_of(model)
+        groups |= {f"callback{place}": callback.get_state() for place, callback in enumerate(callbacks)}
         head = {
             "format": _FORMAT,
             "job": self.job,
@@ -104,38 +109,63 @@ class Checkpoints:
         }
         text = json.dumps(head, default=_plain_value).encode()
         arrays = {f"{group}_{place}": array for group in groups for place, array in enumerate(groups[group])}
-        with whole_file(self.path) as part:
-            np.savez(part, head=np.frombuffer(text, np.uint8), **arrays)
+        known = self._numbers()
+        path = self._path(max(known, default=0) + 1)
+        try:
+            with whole_file(path) as part:
+                np.savez(part, head=np.frombuffer(text, np.uint8), **arrays)
+            for number in known[: -_KEPT + 1]:
+                self._path(number).unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be written ({error.strerror or error}); what was saved before is whole: make room "
+                "or mend the folder, and go on from there"
+            ) from error
         self._saved = time.monotonic()
-        log.debug("saved stage %s at epoch %d, step %d", progress.stage, progress.epoch, progress.step)
+        log.debug("saved %s at epoch %d, step %d", self.name, progress.epoch, progress.step)
 
     def load(self):
-        """Reads the state.
+        """Reads the newest whole state.
 
         Returns:
-            `(Progress, state)`, the latter as `state_of` gives it, or `None` where nothing was saved yet.
+            `(Progress, state)`, the latter as `state_of` gives it and with the states of callbacks, or `None` where
+            nothing was saved yet.
 
         Raises:
-            DistillationError: The file is of another job, is damaged, or is no checkpoint of a transfer.
+            CheckpointError: The state is of another job, or every file is damaged or is no checkpoint.
         """
-        try:
-            head, state = self._read()
-        except FileNotFoundError:
-            return None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise DistillationError(
-                f"{self.path} is damaged, or is no checkpoint of a transfer ({type(error).__name__}: {error}); delete "
-                "it to start anew, or give another folder as `checkpoints`"
-            ) from error
-        if head["job"] != self.job:
-            raise DistillationError(
-                f"{self.path} is the checkpoint of another job: {_differences(head['job'], self.job)}; give another "
-                "folder as `checkpoints`, or the settings of before"
-            )
-        return Progress(**head["progress"]), state
+        unreadable = []
+        for number in reversed(self._numbers()):
+            path = self._path(number)
+            try:
+                head, state = self._read(path)
+            except _UNREADABLE as error:
+                unreadable.append(f"{path} is damaged, or is no checkpoint ({type(error).__name__}: {error})")
+                continue
+            if head["job"] != self.job:
+                raise CheckpointError(
+                    f"{path} is the checkpoint of another job: {_differences(head['job'], self.job)}; take up that "
+                    "one with the settings of before, or give another folder"
+                )
+            for problem in unreadable:
+                log.warning("%s; going on from the one before it", problem)
+            return Progress(**head["progress"]), state
+        if unreadable:
+            raise CheckpointError(f"{'; '.join(unreadable)}; delete it to start anew, or give another folder")
+        return None
 
-    def _read(self):
-        with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+    def _path(self, number):
+        return self.folder / f"{self.name}-{number:06}.npz"
+
+    def _numbers(self):
+        matches = (
+            re.fullmatch(rf"{re.escape(self.name)}-(\d{{6,}})\.npz", path.name) for path in self.folder.iterdir()
+        )
+        return sorted(int(match[1]) for match in matches if match)
+
+    @staticmethod
+    def _read(path):
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             head = json.loads(arrays["head"].tobytes())
             if head["format"] != _FORMAT:
                 raise ValueError(f"format {head['format']}, and {_FORMAT} is read here")
@@ -146,11 +176,11 @@ class Checkpoints:
             }
 
 
-def state_of(distiller):
+def state_of(model):
     """Copies all that training changes.
 
     Args:
-        distiller: A compiled `Distiller`.
+        model: A compiled `Distiller`, whose teacher is left out, or any other compiled `keras.Model`.
 
     Returns:
         Dict of three lists of NumPy arrays, `"model"`, `"optimizer"` and `"metrics"`.
@@ -165,28 +195,28 @@ def state_of(distiller):
         >>> [array.shape for array in state_of(distiller)["model"]]
         [(3, 4), (4,), (4, 2), (2,)]
     """
-    return {group: [_exact(variable) for variable in variables] for group, variables in _variables(distiller).items()}
+    return {group: [_exact(variable) for variable in variables] for group, variables in _variables(model).items()}
 
 
-def restore(distiller, state, groups=("model", "optimizer")):
-    """Gives a distiller the values of a state.
+def restore(model, state, groups=("model", "optimizer")):
+    """Gives a model the values of a state.
 
     Args:
-        distiller: A compiled `Distiller` whose optimizer is built.
+        model: A compiled model whose optimizer is built.
         state: As `state_of` gives it.
         groups: Which of its lists.
 
     Raises:
-        DistillationError: The variables are of other shapes.
+        CheckpointError: The variables are of other shapes.
     """
-    own = _variables(distiller)
+    own = _variables(model)
     for group in groups:
         shapes = [tuple(variable.shape) for variable in own[group]]
         found = [array.shape for array in state[group]]
         if shapes != found:
-            raise DistillationError(
+            raise CheckpointError(
                 f"the checkpoint does not fit: its {group} variables have the shapes {_short(found)}, and here they "
-                f"have {_short(shapes)}; give another folder as `checkpoints`"
+                f"have {_short(shapes)}; give another folder"
             )
     for group in groups:
         for variable, array in zip(own[group], state[group], strict=True):
@@ -229,11 +259,12 @@ def shapes_digest(model):
     return f"{len(shapes)} variables, {model.count_params()} parameters, shapes and dtypes {digest[:12]}"
 
 
-def _variables(distiller):
-    optimizer, metrics = distiller.optimizer.variables, distiller.metrics_variables
-    others = {id(variable) for variable in [*distiller.teacher.variables, *optimizer, *metrics]}
+def _variables(model):
+    optimizer, metrics = model.optimizer.variables, model.metrics_variables
+    teacher = model.teacher.variables if hasattr(model, "teacher") else []
+    others = {id(variable) for variable in [*teacher, *optimizer, *metrics]}
     return {
-        "model": [variable for variable in distiller.variables if id(variable) not in others],
+        "model": [variable for variable in model.variables if id(variable) not in others],
         "optimizer": optimizer,
         "metrics": metrics,
     }

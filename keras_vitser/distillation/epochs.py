@@ -103,8 +103,8 @@ class Epochs(keras.utils.PyDataset):
         self.step = 0
         self.error = None
 
-    def replay(self, passes):
-        """Brings a source that counts its epochs to where it stood; others need nothing."""
+    def replay(self, epochs):
+        """Brings a source that counts its epochs that many further; others need nothing."""
 
     def begin(self, epoch):
         """Is called before the first batch of an epoch is trained on."""
@@ -168,8 +168,8 @@ class _DatasetEpochs(Epochs):
         self.batches = known_length(source)
         self.description = f"PyDataset of {self.batches} batches"
 
-    def replay(self, passes):
-        for _ in range(passes):
+    def replay(self, epochs):
+        for _ in range(epochs):
             self._source.on_epoch_begin()
             self._source.on_epoch_end()
 

@@ -4,89 +4,96 @@ Keras' own `fit` starts at the beginning of an epoch. A stage that stopped withi
 the rest of that epoch, then one of the others; callbacks see a single training.
 """
 
+import logging
+
 import keras
 from keras import ops
 
-from keras_vitser.distillation.checkpoints import restore, state_of
+from keras_vitser.distillation.checkpoints import Progress, restore, state_of
 from keras_vitser.distillation.epochs import Epochs, known_length
 
+log = logging.getLogger(__name__)
 
-def resumable_fit(
-    distiller, ds, *, epochs, earlier_epochs, progress, state, store, callbacks, verbose="auto", **fit_arguments
-):
-    """Trains one stage to its end.
+
+def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=(), verbose="auto", **fit_arguments):
+    """Trains one stage to its end, from where its newest checkpoint stands.
+
+    A callback is part of a checkpoint where it has two methods, `get_state()`, which returns a list of
+    arrays, and `set_state(arrays)`.
 
     Args:
-        distiller: A compiled `Distiller` whose variables have been restored, all but the metrics.
+        model: A compiled `Distiller`, or any other compiled `keras.Model`.
         ds: `Epochs`, or what `fit` takes; the latter is resumed only at the beginning of an epoch.
         epochs: Int of at least 0, epochs of the whole stage.
-        earlier_epochs: Int of at least 0, epochs of the stages before.
-        progress: `Progress`, where to start; is brought up to date.
-        state: As `state_of` gives it, whose metrics are restored within an epoch; `None` if nothing is resumed.
+        earlier_epochs: Int of at least 0, epochs that `ds` has counted in the stages before. Defaults to 0.
         store: `Checkpoints`, or `None`.
         callbacks: List of `keras.callbacks.Callback`.
         verbose: As for `keras.Model.fit`.
-        **fit_arguments: For `Distiller.fit`.
+        **fit_arguments: For `fit`.
 
     Returns:
         `keras.callbacks.History` from epoch 0 on.
 
     Raises:
         DistillationError: The data ended early, or went on.
+        CheckpointError: A checkpoint cannot be written, is damaged, or is of another training.
 
     Example:
         >>> import numpy as np
-        >>> from keras_vitser.distillation import Distiller
-        >>> from keras_vitser.distillation.checkpoints import Progress
         >>> from keras_vitser.distillation.epochs import epochs_of
-        >>> networks = [
-        ...     keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)]) for _ in range(2)
-        ... ]
-        >>> distiller = Distiller(*networks)
-        >>> distiller.compile()
-        >>> batches = epochs_of((np.ones((4, 3), "float32"), np.array([0, 1, 0, 1])), batch_size=1, seed=0)
-        >>> progress = Progress("student", epoch=1, step=3, logs={"student": [{"loss": 0.5}]})
-        >>> settings = {"earlier_epochs": 0, "state": None, "store": None, "callbacks": [], "verbose": 0}
-        >>> resumable_fit(distiller, batches, epochs=2, progress=progress, **settings).epoch
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> model.compile("adam", "mse")
+        >>> batches = epochs_of((np.ones((4, 3), "float32"), np.ones((4, 2), "float32")), batch_size=1, seed=0)
+        >>> resumable_fit(model, batches, epochs=2, verbose=0).epoch
         [0, 1]
     """
-    ended = progress.logs.setdefault(progress.stage, [])
-    history = history_of(distiller, ended)
     if not epochs:
-        return history
-    follower = _Follower(ds if isinstance(ds, Epochs) else None, epochs, earlier_epochs, progress, store)
-    first, steps = progress.epoch, fit_arguments.get("steps_per_epoch")
-    if follower.data is None:
-        steps = steps or known_length(ds)
-    else:
-        steps = progress.batches = follower.start(state, distiller)
+        return history_of(model, [])
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    progress, state = (store and store.load()) or (Progress(), None)
+    follower = _Follower(ds, epochs, earlier_epochs, progress, store, [c for c in callbacks if hasattr(c, "get_state")])
+    if state is not None:
+        follower.take_up(state, model)
+    elif store is not None:
+        follower.save(model)
+    history = history_of(model, progress.logs)
+    if not progress.done:
+        _train(model, ds, follower, history, epochs, callbacks, verbose, fit_arguments)
+        progress.step, progress.done = 0, True
+        if store is not None:
+            follower.save(model)
+    return history
+
+
+def _train(model, ds, follower, history, epochs, callbacks, verbose, fit_arguments):
+    first, step = follower.progress.epoch, follower.progress.step
     listeners = _Listeners(
         history,
         [*callbacks, history, follower],
         add_progbar=verbose != 0,
-        model=distiller,
+        model=model,
         verbose=verbose,
         epochs=epochs,
-        steps=steps,
+        steps=follower.start(model) or fit_arguments.get("steps_per_epoch") or known_length(ds),
     )
     fit_arguments = {**fit_arguments, "callbacks": listeners, "shuffle": False}
     try:
-        if progress.step:
-            listeners.skipped = progress.step
+        if step:
+            listeners.skipped = step
             listeners.more_follows = follower.more_follows = first + 1 < epochs
-            distiller.fit(ds, initial_epoch=first, epochs=first + 1, **fit_arguments)
+            model.fit(ds, initial_epoch=first, epochs=first + 1, **fit_arguments)
             first += 1
             listeners.skipped = ds.step = 0
             listeners.more_follows = follower.more_follows = False
-            if distiller.stop_training or first == epochs:
-                return history
-            restore(distiller, follower.state)  # where `fit` has put averaged weights in their place at its end
-        distiller.fit(ds, initial_epoch=first, epochs=epochs, **fit_arguments)
+            if model.stop_training or first == epochs:
+                return
+            restore(model, follower.state)  # where `fit` has put averaged weights in their place at its end
+        model.fit(ds, initial_epoch=first, epochs=epochs, **fit_arguments)
     except Exception as error:
         if getattr(ds, "error", None) is not None:
             raise ds.error from error  # not the backend's wrapping of it
         raise
-    return history
 
 
 def history_of(distiller, logs):
@@ -142,60 +149,76 @@ class _Listeners(keras.callbacks.CallbackList):
 class _Follower(keras.callbacks.Callback):
     """Keeps data, progress and checkpoints in step with Keras; the last of the callbacks."""
 
-    def __init__(self, data, epochs, earlier_epochs, progress, store):
+    def __init__(self, ds, epochs, earlier_epochs, progress, store, stateful):
         super().__init__()
-        self.data = data
+        self.progress = progress
         self.more_follows = False
         self.state = None
+        self._data = ds if isinstance(ds, Epochs) else None
         self._epochs = epochs
         self._earlier_epochs = earlier_epochs
-        self._progress = progress
         self._store = store
+        self._stateful = stateful
         self._metrics = None
 
-    def start(self, state, distiller):
-        """Puts the data and the metrics where they stood. Returns the batches of a whole epoch."""
-        progress, data = self._progress, self.data
-        data.epoch, data.step = self._earlier_epochs + progress.epoch, progress.step
-        remaining = len(data)
+    def take_up(self, state, model):
+        """Gives model, callbacks and data the state of a checkpoint."""
+        progress, data = self.progress, self._data
+        restore(model, state)
+        for place, callback in enumerate(self._stateful):
+            callback.set_state(state[f"callback{place}"])
+        if data is not None:
+            data.replay(progress.epoch)
+            data.batches = data.batches or progress.batches
         if progress.step:
             self._metrics = state
-            if state is not None and len(state["metrics"]) != len(distiller.metrics_variables):
-                _build_metrics(distiller, data[0])
-        return data.step + remaining
+        words = "was done already" if progress.done else f"resumed at epoch {progress.epoch}, step {progress.step}"
+        log.info("%s %s", self._store.name, words)
+
+    def save(self, model):
+        self._store.save(self.progress, model, self._stateful)
+
+    def start(self, model):
+        """Puts data and metrics where they stood. Returns the batches of a whole epoch where the data is `Epochs`."""
+        progress, data = self.progress, self._data
+        if data is None:
+            return None
+        data.epoch, data.step = self._earlier_epochs + progress.epoch, progress.step
+        progress.batches = data.step + len(data)
+        if self._metrics is not None and len(self._metrics["metrics"]) != len(model.metrics_variables):
+            _build_metrics(model, data[0])
+        return progress.batches
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.data is not None:
-            self.data.begin(self._earlier_epochs + epoch)
+        if self._data is not None:
+            self._data.begin(self._earlier_epochs + epoch)
         if self._metrics is not None:
             restore(self.model, self._metrics, ["metrics"])
             self._metrics = None
 
     def on_train_batch_begin(self, batch, logs=None):
         """Saves the steps before this one. After a step Keras might call from a thread, while it trains on."""
-        if self.data is not None and batch > self._progress.step and self._is_due:
-            self._progress.step = batch
-            self._store.save(self._progress, self.model)
+        if self._data is not None and batch > self.progress.step and self._is_due:
+            self.progress.step = batch
+            self.save(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.data is not None:
-            self.data.end()
-        progress = self._progress
-        progress.logs[progress.stage].append(dict(logs or {}))
-        progress.epoch, progress.step = epoch + 1, 0
-        progress.passes += 1
+        if self._data is not None:
+            self._data.end()
+        self.progress.logs.append(dict(logs or {}))
+        self.progress.epoch, self.progress.step = epoch + 1, 0
         if self.more_follows:
             self.state = state_of(self.model)
         is_last = self.model.stop_training or epoch + 1 == self._epochs
         if not is_last and self._is_due:  # after the last epoch the stage as a whole is saved
-            self._store.save(progress, self.model)
+            self.save(self.model)
 
     @property
     def _is_due(self):
         return self._store is not None and self._store.is_due
 
 
-def _build_metrics(distiller, batch):
+def _build_metrics(model, batch):
     """Makes the variables of metrics that Keras makes at their first use."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(keras.tree.map_structure(ops.convert_to_tensor, batch))
-    distiller.compute_metrics(x, y, distiller(x), sample_weight)
+    model.compute_metrics(x, y, model(x), sample_weight)

@@ -4,22 +4,12 @@ import logging
 
 import keras
 
-from keras_vitser.distillation.checkpoints import (
-    DONE,
-    Checkpoints,
-    Progress,
-    restore,
-    shapes_digest,
-    state_of,
-    weights_digest,
-)
+from keras_vitser.distillation.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
 from keras_vitser.distillation.distiller import Distiller
 from keras_vitser.distillation.epochs import epochs_of
-from keras_vitser.distillation.resumable_fit import history_of, resumable_fit
+from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.errors import DistillationError
 
-_STAGES = ("matching", "student")
-_NEXT = {"matching": "student", "student": DONE}
 _UNKNOWN_ORDER = (
     "the order of a %s cannot be restored: checkpoints fall on epoch ends, and a resumed job may see its examples in "
     "another order; give arrays, a PyDataset, or a callable from epoch to dataset"
@@ -81,8 +71,9 @@ def transfer(
     newly built student of whatever weights, goes on from the newest checkpoint, trains on the
     batches after it again, and ends with the weights and histories of a job that was not killed,
     bit by bit where the backend computes the same twice. Once the job is done, the same call
-    restores the student and returns at once. What a file cannot restore is the state of your own
-    callbacks, such as the patience of an `EarlyStopping`.
+    restores the student and returns at once. The state of your own callbacks, such as the patience of
+    an `EarlyStopping`, is restored only where they have the methods `get_state()`, which returns a list of
+    arrays, and `set_state(arrays)`.
 
     Args:
         teacher: `keras.Model`, trained. Never changed.
@@ -111,8 +102,8 @@ def transfer(
             used. Defaults to 32.
         seed: Int of at least 0, of the order of arrays; not used for other data. Defaults to 0.
         matches: List of `Match`, as for `Distiller`.
-        checkpoints: Path of a folder of this job alone, where its newest state is kept in the one file
-            `transfer.npz`. Defaults to `None`: nothing is saved.
+        checkpoints: Path of a folder of this job alone, where the newest two states of each stage are kept, each
+            in one file. Defaults to `None`: nothing is saved.
         save_interval: Float of at least 0, seconds of training between two checkpoints; one is also
             written at the start and the end of each stage. 0 saves each step. Defaults to 60.
         **fit_arguments: For `Distiller.fit` in both stages (`verbose`, `callbacks`, `class_weight`,
@@ -124,8 +115,8 @@ def transfer(
         on.
 
     Raises:
-        DistillationError: The two networks cannot work together; an argument is out of its range; the checkpoint in the
-            folder is of another job, is damaged, or is no checkpoint.
+        DistillationError: The two networks cannot work together, or an argument is out of its range.
+        CheckpointError: The checkpoints in the folder are of another job, or all damaged, or cannot be written.
 
     Example:
         >>> import numpy as np
@@ -147,7 +138,7 @@ def transfer(
     for distiller in distillers.values():
         distiller.compile(optimizer(learning_rate))
         distiller.optimizer.build(distiller.trainable_variables)
-    store, progress, state = None, Progress(_STAGES[0]), None
+    stores = dict.fromkeys(epochs)
     if checkpoints is not None:
         of_arrays = isinstance(ds, tuple)
         job = {
@@ -165,42 +156,22 @@ def transfer(
             "student": shapes_digest(student),
             "backend": keras.backend.backend(),
         }
-        store = Checkpoints(checkpoints, job, save_interval)
-        progress, state = store.load() or (progress, state)
+        stores = {stage: Checkpoints(checkpoints, stage, job, save_interval) for stage in epochs}
         if data is None:
             log.warning(_UNKNOWN_ORDER, type(ds).__name__)
-    histories = {stage: history_of(distillers[stage], progress.logs.get(stage, ())) for stage in _STAGES}
-    if progress.stage == DONE:
-        restore(distillers["student"], state, ["model"])
-        log.info("restored the student of a job that is done")
-        return histories
-    if data is not None:
-        data.replay(progress.passes)
-        data.batches = data.batches or progress.batches
-    for stage in _STAGES[_STAGES.index(progress.stage) :]:
-        distiller = distillers[stage]
-        if state is not None:
-            restore(distiller, state)
-            log.info("resumed stage %s at epoch %d, step %d", stage, progress.epoch, progress.step)
-        else:
-            if stage == "student":
-                restore(distiller, state_of(distillers["matching"]), ["model"])
-            if store is not None:
-                store.save(progress, distiller)
+    histories = {}
+    for stage, distiller in distillers.items():
+        if stage == "student":
+            restore(distiller, state_of(distillers["matching"]), ["model"])
         histories[stage] = resumable_fit(
             distiller,
             ds if data is None else data,
             epochs=epochs[stage],
             earlier_epochs=matching_epochs if stage == "student" else 0,
-            progress=progress,
-            state=state,
-            store=store,
+            store=stores[stage],
             callbacks=[halving_schedule(learning_rate), *keras.tree.flatten(fit_arguments.get("callbacks") or [])],
             **_arguments_of(stage, fit_arguments),
         )
-        progress.stage, progress.epoch, progress.step, state = _NEXT[stage], 0, 0, None
-    if store is not None:
-        store.save(progress, distillers["student"])
     return histories
 
 

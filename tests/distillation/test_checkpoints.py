@@ -9,12 +9,13 @@ import pytest
 
 from keras_vitser.distillation import Distiller
 from keras_vitser.distillation.checkpoints import Checkpoints, Progress, restore, state_of, weights_digest
-from keras_vitser.errors import DistillationError
+from keras_vitser.errors import CheckpointError
 
 from .networks import X, Y, network, same
 
 JOB = {"seed": 0, "optimizer": {"class_name": "Adam"}}
-PROGRESS = Progress("student", epoch=1, step=2, passes=4, batches=3, logs={"student": [{"loss": 0.1}]})
+NAME = "student"
+PROGRESS = Progress(epoch=1, step=2, batches=3, logs=[{"loss": 0.1}])
 
 
 def trained(seed=2, **arguments):
@@ -27,8 +28,8 @@ def trained(seed=2, **arguments):
 
 def test_progress_and_all_variables_come_back(tmp_path):
     built, other = trained(2), trained(3)
-    Checkpoints(tmp_path, JOB).save(PROGRESS, built)
-    progress, state = Checkpoints(tmp_path, JOB).load()
+    Checkpoints(tmp_path, NAME, JOB).save(PROGRESS, built)
+    progress, state = Checkpoints(tmp_path, NAME, JOB).load()
     assert progress == PROGRESS
     restore(other, state, ["model", "optimizer", "metrics"])
     expected = list(built.variables + built.optimizer.variables + built.metrics_variables)
@@ -46,7 +47,7 @@ def test_the_state_has_what_the_distiller_adds_and_not_the_teacher():
 
 def test_an_interrupted_save_leaves_the_state_before(tmp_path, monkeypatch):
     built = trained()
-    store = Checkpoints(tmp_path, JOB)
+    store = Checkpoints(tmp_path, NAME, JOB)
     store.save(PROGRESS, built)
     write = np.savez
 
@@ -56,80 +57,92 @@ def test_an_interrupted_save_leaves_the_state_before(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", half)
-    with pytest.raises(OSError, match="No space left"):
-        store.save(Progress("student", epoch=9), built)
-    assert Checkpoints(tmp_path, JOB).load()[0] == PROGRESS
-    assert [file.name for file in tmp_path.iterdir()] == ["transfer.npz"]
+    with pytest.raises(CheckpointError, match=r"cannot be written \(No space left on device\); .* make room"):
+        store.save(Progress(epoch=9), built)
+    assert Checkpoints(tmp_path, NAME, JOB).load()[0] == PROGRESS
+    assert [file.name for file in tmp_path.iterdir()] == ["student-000001.npz"]
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     (tmp_path / ".part-abc.npz").write_bytes(b"half")
     (tmp_path / "mine.npz").write_bytes(b"kept")
-    assert Checkpoints(tmp_path, JOB).load() is None
+    assert Checkpoints(tmp_path, NAME, JOB).load() is None
     assert [file.name for file in tmp_path.iterdir()] == ["mine.npz"]
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "half", "other arrays", "pickled", "later format", "no progress"])
 def test_a_damaged_or_foreign_file_is_refused_and_stays(content, tmp_path):
-    store = Checkpoints(tmp_path, JOB)
+    store, path = Checkpoints(tmp_path, NAME, JOB), tmp_path / "student-000001.npz"
     if isinstance(content, bytes):
-        store.path.write_bytes(content)
+        path.write_bytes(content)
     elif content == "half":
         store.save(PROGRESS, trained())
-        os.truncate(store.path, store.path.stat().st_size // 2)
+        os.truncate(path, path.stat().st_size // 2)
     elif content == "other arrays":
-        np.savez(store.path, weights=np.zeros(3))
+        np.savez(path, weights=np.zeros(3))
     elif content == "pickled":
-        np.savez(store.path, head=np.array([{"format": 1}], dtype=object))
+        np.savez(path, head=np.array([{"format": 1}], dtype=object))
     else:
         head = {"format": 1, "job": JOB, "progress": {"place": 3}, "counts": {}}
         if content == "later format":
             head = {**head, "format": 99}
-        np.savez(store.path, head=np.frombuffer(json.dumps(head).encode(), np.uint8))
-    before = store.path.read_bytes()
-    with pytest.raises(DistillationError, match=r"is damaged, or is no checkpoint of a transfer .*delete it"):
+        np.savez(path, head=np.frombuffer(json.dumps(head).encode(), np.uint8))
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"is damaged, or is no checkpoint .*delete it"):
         store.load()
-    assert store.path.read_bytes() == before
+    assert path.read_bytes() == before
 
 
 def test_flipped_bits_are_found(tmp_path):
-    store = Checkpoints(tmp_path, JOB)
+    store, path = Checkpoints(tmp_path, NAME, JOB), tmp_path / "student-000001.npz"
     store.save(PROGRESS, trained())
-    content = bytearray(store.path.read_bytes())
+    content = bytearray(path.read_bytes())
     kernel = content.find(b"model_0")
     content[kernel + 200] ^= 0xFF
-    store.path.write_bytes(content)
-    with pytest.raises(DistillationError, match="is damaged"):
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged"):
         store.load()
+
+
+def test_the_newest_two_stay_and_the_newest_whole_one_is_read(tmp_path, caplog):
+    store = Checkpoints(tmp_path, NAME, JOB)
+    for epoch in range(12):
+        store.save(Progress(epoch=epoch), trained())
+    Checkpoints(tmp_path, "other", JOB).save(Progress(epoch=99), trained())
+    assert sorted(path.name for path in tmp_path.glob("student-*")) == ["student-000011.npz", "student-000012.npz"]
+    assert store.load()[0].epoch == 11
+    os.truncate(tmp_path / "student-000012.npz", 500)
+    assert Checkpoints(tmp_path, NAME, JOB).load()[0].epoch == 10
+    assert "student-000012.npz is damaged" in caplog.text
+    store.save(Progress(epoch=20), trained())
+    assert store.load()[0].epoch == 20
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "job"):
-        with pytest.raises(DistillationError, match="`checkpoints` must be a folder"):
-            Checkpoints(folder, JOB)
+        with pytest.raises(CheckpointError, match="checkpoints need a folder"):
+            Checkpoints(folder, NAME, JOB)
 
 
 def test_other_settings_are_named_with_their_old_and_new_values(tmp_path):
-    Checkpoints(tmp_path, {**JOB, "gone": 1}).save(PROGRESS, trained())
-    with pytest.raises(
-        DistillationError, match=r"another job: .*optimizer.class_name was .Adam. and is .SGD."
-    ) as caught:
-        Checkpoints(tmp_path, {"seed": 1, "optimizer": {"class_name": "SGD"}, "new": None}).load()
+    Checkpoints(tmp_path, NAME, {**JOB, "gone": 1}).save(PROGRESS, trained())
+    with pytest.raises(CheckpointError, match=r"another job: .*optimizer.class_name was .Adam. and is .SGD.") as caught:
+        Checkpoints(tmp_path, NAME, {"seed": 1, "optimizer": {"class_name": "SGD"}, "new": None}).load()
     for part in ("seed was 0 and is 1", "gone was 1 and is not given", "new was not given and is null"):
         assert part in str(caught.value)
 
 
 def test_variables_of_other_shapes_are_refused(tmp_path):
     state = state_of(trained())
-    with pytest.raises(DistillationError, match="its model variables have the shapes"):
+    with pytest.raises(CheckpointError, match="its model variables have the shapes"):
         restore(trained(width=6), state)
 
 
 def test_is_due_after_the_interval(tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    store = Checkpoints(tmp_path, JOB, interval=5.0)
+    store = Checkpoints(tmp_path, NAME, JOB, interval=5.0)
     assert not store.is_due
     clock[0] += 5
     assert store.is_due

@@ -35,7 +35,7 @@ def assert_kills_change_nothing(kind, kills, folder):
         assert sorted(found) == sorted(expected)
         for name, array in expected.items():
             assert np.array_equal(found[name], array), name
-    assert [file.name for file in checkpoints.iterdir()] == ["transfer.npz"]
+    assert len(list(checkpoints.iterdir())) == 4  # two of either stage, and nothing half-written
 
 
 def test_a_kill_in_each_stage_changes_nothing(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from keras_vitser.distillation import Match, SoftLabels, halving_schedule, transfer
 from keras_vitser.distillation.checkpoints import Checkpoints
-from keras_vitser.errors import DistillationError
+from keras_vitser.errors import CheckpointError, DistillationError
 
 from .networks import WEIGHT, X, Y, network, same, weights_of
 
@@ -158,7 +158,7 @@ def test_a_job_stopped_again_and_again_ends_as_one_that_ran_through(kind, tmp_pa
         stopped(make(), moment, fresh(2 + number), checkpoints=tmp_path, save_interval=interval, **settings)
     found = taught(make(), fresh(50), checkpoints=tmp_path, **settings)
     assert_equal(found, expected)
-    assert [file.name for file in tmp_path.iterdir()] == ["transfer.npz"]
+    assert len(list(tmp_path.iterdir())) <= 4  # two of either stage
 
 
 class Workers(Batches):
@@ -213,14 +213,15 @@ def test_a_job_that_is_done_comes_back_without_training(tmp_path, caplog):
     caplog.set_level(logging.INFO, "keras_vitser")
     found = taught(ARRAYS, fresh(9), checkpoints=tmp_path, callbacks=[Stop("matching", 0, "begin")])
     assert_equal(found, expected)
-    assert "a job that is done" in caplog.text
+    assert "matching was done already" in caplog.text
+    assert "student was done already" in caplog.text
 
 
 def test_a_resumption_says_where(tmp_path, caplog):
     stopped(ARRAYS, ("student", 1, 1), checkpoints=tmp_path, save_interval=0)
     caplog.set_level(logging.INFO, "keras_vitser")
     taught(ARRAYS, checkpoints=tmp_path)
-    assert "resumed stage student at epoch 1, step 1" in caplog.text
+    assert "student resumed at epoch 1, step 1" in caplog.text
 
 
 def test_own_callbacks_see_one_training(tmp_path):
@@ -248,17 +249,46 @@ def test_a_stage_that_a_callback_ends_is_not_taken_up_again(tmp_path):
 def saves(monkeypatch):
     made = []
     save = Checkpoints.save
-    monkeypatch.setattr(Checkpoints, "save", lambda self, progress, built: made.append(save(self, progress, built)))
+    monkeypatch.setattr(Checkpoints, "save", lambda *arguments: made.append(save(*arguments)))
     return made
+
+
+def test_a_callback_with_a_state_is_taken_up(tmp_path):
+    class Counter(keras.callbacks.Callback):
+        steps = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.steps += 1
+
+        def get_state(self):
+            return [np.array(self.steps)]
+
+        def set_state(self, arrays):
+            self.steps = int(arrays[0])
+
+    with pytest.raises(Stopped):
+        taught(ARRAYS, checkpoints=tmp_path, save_interval=0, callbacks=[Counter(), Stop("matching", 1, 1)])
+    counter = Counter()
+    taught(ARRAYS, checkpoints=tmp_path, tuning_epochs=2, callbacks=[counter])
+    assert counter.steps == 4 * STEPS
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
+    expected = taught(ARRAYS)
+    stopped(ARRAYS, ("student", 1, 1), checkpoints=tmp_path, save_interval=0)
+    newest = max(tmp_path.glob("student-*.npz"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert_equal(taught(ARRAYS, checkpoints=tmp_path), expected)
+    assert f"{newest} is damaged" in caplog.text
 
 
 def test_saving_is_not_every_step(tmp_path, monkeypatch):
     made = saves(monkeypatch)
     taught(ARRAYS, checkpoints=tmp_path, save_interval=NEVER)
-    assert len(made) == 3  # the start of either stage, and the end
+    assert len(made) == 4  # the start and the end of either stage
     made.clear()
     taught(ARRAYS, checkpoints=tmp_path / "each", save_interval=0)
-    assert len(made) == 3 + 2 * (2 * (STEPS - 1) + 1)  # between the steps of each epoch, and between the epochs
+    assert len(made) == 4 + 2 * (2 * (STEPS - 1) + 1)  # between the steps of each epoch, and between the epochs
 
 
 def batched(framework):
@@ -276,7 +306,9 @@ def test_data_of_unknown_order_is_resumed_at_epoch_ends_with_one_warning(framewo
     expected = taught(batched(framework))
     assert not caplog.records
     stopped(batched(framework), ("student", 1, 1), checkpoints=tmp_path, save_interval=0)
-    assert len(made) == 4  # the start and the middle of the first stage, and of the second
+    assert (
+        len(made) == 5
+    )  # the start, the middle and the end of the first stage; the start and the middle of the second
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert "order" in warnings[0]
@@ -302,15 +334,15 @@ def test_data_of_unknown_order_is_resumed_at_epoch_ends_with_one_warning(framewo
 )
 def test_another_job_is_refused(change, message, tmp_path):
     stopped(ARRAYS, ("matching", 0, 0), checkpoints=tmp_path)
-    before = (tmp_path / "transfer.npz").read_bytes()
-    with pytest.raises(DistillationError, match=f"another job: .*{re.escape(message)}"):
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(CheckpointError, match=f"another job: .*{re.escape(message)}"):
         taught(ARRAYS, checkpoints=tmp_path, **change)
-    assert (tmp_path / "transfer.npz").read_bytes() == before
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_other_arrays_of_the_same_shape_are_another_job(tmp_path):
     stopped(ARRAYS, ("matching", 0, 0), checkpoints=tmp_path)
-    with pytest.raises(DistillationError, match=r"data was .arrays of 8 examples, digest"):
+    with pytest.raises(CheckpointError, match=r"data was .arrays of 8 examples, digest"):
         taught((X, (Y + 1) % 3), checkpoints=tmp_path)
 
 
