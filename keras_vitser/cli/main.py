@@ -5,6 +5,7 @@ import sys
 import typer
 
 from keras_vitser.cli import corpora, evaluate, predict, train
+from keras_vitser.cli.config import config
 from keras_vitser.cli.console import fail
 from keras_vitser.errors import KerasViTSERError
 
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 for command in (train, evaluate, predict, corpora):
     app.command(no_args_is_help=command is not corpora)(getattr(command, command.__name__.rpartition(".")[2]))
+app.add_typer(config, name="config")
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,14 +2,27 @@
 
 import difflib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import GenerateJsonSchema
 
 from keras_vitser.audio import COPIES, SAMPLING_RATE
 from keras_vitser.errors import ConfigError
+from keras_vitser.experiments.layered_yaml import (
+    Line,
+    leaf_of,
+    leaves,
+    read_layers,
+    same_keys,
+    set_value,
+    with_comments,
+)
+
+DEFAULT, OVERRIDE, GIVEN = "default", "override", "given"
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -19,51 +32,77 @@ Range = tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Fie
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # The text below a field is its description in the JSON schema.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class CorpusSection(Section):
+    """Which recordings, and which of their classes."""
+
     name: str = "folder"
+    """savee, emodb, crema_d, ravdess, manifest, folder or demo; `keras-vitser corpora` says what each is."""
     classes: list[str] | None = None
+    """The classes to keep. Unset: all."""
 
 
 class ProtocolSection(Section):
     """Settings of one protocol of `keras_vitser.corpora.protocols`; those that it does not know must stay unset."""
 
     name: Literal["paper", "random", "speaker_independent", "leave_one_speaker_out"] = "speaker_independent"
+    """What is new in the test part. `paper` is leaky: copies of test clips stand in training."""
     test_speakers: list[str] | None = None
+    """speaker_independent: the speakers to test on, in place of `fold`."""
     speaker: str | None = None
+    """leave_one_speaker_out: the speaker to test on."""
     fold: Count | None = None
+    """speaker_independent, leave_one_speaker_out: which fold tests, from 1."""
     folds: Count | None = None
+    """speaker_independent: into how many folds the speakers are dealt."""
     test_fraction: Share | None = None
+    """random: the share of the clips to test on."""
 
     def settings(self) -> dict[str, Any]:
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class FrontEndSection(Section):
-    """Arguments of `keras_vitser.layers.LogMelImage`."""
+    """Arguments of `keras_vitser.layers.LogMelImage`: from waveform, at 16 kHz, to image."""
 
     clip_seconds: Positive = 4.0
+    """Sound in an image: a longer clip is cut at its end, a shorter one padded with zeros."""
     n_fft: Count = 1024
+    """Samples of the Fourier transform."""
     win_length: Count = 512
+    """Samples of the Hamming window, at most `n_fft`."""
     hop_length: Count = 64
+    """Samples between frames."""
     n_mels: Count = 128
+    """Mel bands, the rows of the image."""
     fmin: NotNegative = 0.0
+    """Hz, lower edge of the lowest band."""
     fmax: Positive | None = None
+    """Hz, upper edge of the highest band. Unset: half the sampling rate."""
     top_db: Positive = 80.0
+    """dB below the clip's loudest point that are black."""
     frames: Count | None = 128
+    """Columns of the image, interpolated. Unset: one a frame of the spectrogram, 1001 in 4 s."""
     highest_band_first: bool = True
+    """Whether row 0 is the highest band."""
     normalize_peak: bool = False
+    """Whether each clip is scaled to a peak of 1 first."""
 
 
 class AugmentationSection(Section):
     """How many of the copies `as recorded`, `noise`, `speed`, `shift` train, and how strong they are."""
 
     copies: Annotated[int, Field(ge=1, le=len(COPIES))] = len(COPIES)
+    """Copies of each training clip, in that order; 1 is no augmentation. The protocol `paper` always makes four."""
     noise_snr_db: Range = (10.0, 30.0)
+    """dB of signal to noise, lowest and highest."""
     speed: Range = (0.9, 1.1)
+    """Factor of the speed, lowest and highest."""
     shift_seconds: NotNegative = 0.5
+    """Largest shift in time, either way."""
 
     @model_validator(mode="after")
     def _ranges(self):
@@ -80,28 +119,48 @@ class NetworkSection(Section):
     """Arguments of `keras_vitser.models.ViTSER`."""
 
     patch_size: tuple[Count, Count] = (128, 1)
+    """Bands and frames of a patch; patches must fill the image."""
     hidden_dim: Count = 256
+    """Width of a token."""
     depth: Count = 3
+    """Encoder blocks."""
     num_heads: Count = 5
+    """Attention heads a block."""
     head_dim: Count = 64
+    """Width of a head."""
     mlp_dim: Count = 256
+    """Width inside the MLP."""
     conv_stem: bool = False
+    """Whether six convolutions come first."""
     coordinates: bool = False
+    """Whether each point of the image is told its position, from -1 to 1 on both axes."""
     pooling: Literal["class_token", "mean"] = "class_token"
+    """The feature map, which the student matches: the class token, or the mean of all tokens."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class TeacherSection(NetworkSection):
+    """Arguments of `keras_vitser.models.ViTSER` for the teacher."""
+
     depth: Count = 6
+    """Encoder blocks."""
     conv_stem: bool = True
+    """Whether six convolutions come first."""
     coordinates: bool = True
+    """Whether each point of the image is told its position, from -1 to 1 on both axes."""
 
 
 class StageSection(Section):
+    """Training of one stage, with Adam."""
+
     epochs: Annotated[int, Field(ge=0)] = 50
+    """0 leaves the stage out."""
     batch_size: Count = 4
+    """Clips a batch. The paper's is 4."""
     learning_rate: Positive = 1e-4
+    """Of the first epoch."""
     halve_every: Count = 10
+    """Epochs after which the learning rate is halved, again and again."""
     weight_decay: NotNegative = 0.0
 
 
@@ -109,27 +168,39 @@ class TeacherStage(StageSection):
     """Stage (a). `from`: a run or model folder whose network is the teacher; the stage is then skipped."""
 
     from_: str | None = Field(default=None, alias="from")
+    """A run or model folder whose network is the teacher; the stage is then skipped."""
 
 
 class StudentStage(StageSection):
     """Stage (c). `initial_weights`: a run or model folder of a trained student to go on from."""
 
     alpha: NotNegative = 10.0
+    """Weight of the feature loss beside the labels' loss. At 0 the teacher is not asked."""
     initial_weights: str | None = None
+    """A run or model folder of a trained student to go on from."""
 
 
 class StagesSection(Section):
+    """Epochs, batches and learning rates of the three stages."""
+
     teacher: TeacherStage = TeacherStage()
+    """Stage (a): the teacher learns the labels."""
     matching: StageSection = StageSection()
+    """Stage (b): the student learns to give the teacher's feature map; no labels."""
     student: StudentStage = StudentStage()
+    """Stage (c): the student learns the labels and keeps matching."""
+    save_interval: NotNegative = 60.0
+    """Seconds of training between two checkpoints; 0 saves each step."""
 
 
 class TrackingSection(Section):
-    """MLflow. Without `uri`, an SQLite file beside the run folders."""
+    """MLflow."""
 
     enabled: bool = True
     uri: str | None = None
+    """MLflow's tracking URI. Unset: an SQLite file beside the run folders."""
     experiment: str = "keras_vitser"
+    """Name of MLflow's experiment."""
 
 
 class Config(Section):
@@ -141,14 +212,23 @@ class Config(Section):
     """
 
     corpus: CorpusSection = CorpusSection()
+    """The recordings."""
     protocol: ProtocolSection = ProtocolSection()
+    """How they are split into training, validation and test."""
     front_end: FrontEndSection = FrontEndSection()
+    """From waveform to image."""
     augmentation: AugmentationSection = AugmentationSection()
+    """Copies of the training clips."""
     teacher: TeacherSection = TeacherSection()
+    """The larger network, which teaches."""
     student: NetworkSection = NetworkSection()
+    """The smaller network, which is shipped."""
     stages: StagesSection = StagesSection()
+    """Training."""
     tracking: TrackingSection = TrackingSection()
+    """Where MLflow writes."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the split, the copies, the order and the weights."""
 
     @model_validator(mode="after")
     def _patches_fill_the_image(self):
@@ -174,12 +254,30 @@ class Config(Section):
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """A config, and where each of its values comes from.
+
+    Attributes:
+        config: The checked `Config`.
+        origins: From dotted key (`stages.student.epochs`) to `default`, `override`, file and line
+            (`configs/savee.yaml:21`), or `given` for what came as a `Config`.
+    """
+
+    config: Config
+    origins: dict[str, str]
+
+    def to_yaml(self) -> str:
+        """The config as YAML, every value spelled out and its origin beside it; `load_config` reads it back."""
+        return with_comments(self.config.model_dump(mode="json", by_alias=True), self.origins)
+
+
 def load_config(source: "str | os.PathLike | Config | None" = None, overrides: dict[str, Any] | None = None) -> Config:
     """Reads and checks a config.
 
     Args:
-        source: Path of a YAML file, the name of a shipped one (`savee`, `demo`, ...), a
-            `Config`, or `None` for the defaults. `extends: other.yaml` in a file names
+        source: Path of a YAML file, the name of a shipped one (`savee`, `paper/alpha_0`, ...),
+            a `Config`, or `None` for the defaults. `extends: other.yaml` in a file names
             the one that it is a variant of, relative to itself.
         overrides: Values by dotted key, `{"stages.student.epochs": 5}`.
 
@@ -194,24 +292,68 @@ def load_config(source: "str | os.PathLike | Config | None" = None, overrides: d
         >>> load_config(None, {"stages.student.epochs": 5}).stages.student.epochs
         5
     """
+    return resolve_config(source, overrides).config
+
+
+def resolve_config(
+    source: "str | os.PathLike | Config | None" = None, overrides: dict[str, Any] | None = None
+) -> Resolved:
+    """Reads and checks a config as `load_config` does, and keeps where each value comes from.
+
+    Args:
+        source: As for `load_config`.
+        overrides: As for `load_config`.
+
+    Returns:
+        A `Resolved`: the config, and the origin of each value.
+
+    Raises:
+        ConfigError: As for `load_config`.
+
+    Example:
+        >>> origins = resolve_config("demo", {"seed": 3}).origins
+        >>> origins["seed"], origins["front_end.n_fft"]
+        ('override', 'default')
+    """
     name = "the config"
     if isinstance(source, Config):
         values = source.model_dump(by_alias=True)
+        lines = same_keys(values, GIVEN)
     elif source is None:
-        values = {}
+        values, lines = {}, {}
     else:
         path = config_path(source)
-        name, values = str(path), _read(path, ())
+        name, (values, lines) = str(path), read_layers(path)
     for key, value in (overrides or {}).items():
-        _set(values, key, value)
+        set_value(values, key, value)
+        set_value(lines, key, same_keys(value, OVERRIDE))
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{name}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
+    places = [place for place, _ in leaves(config.model_dump(by_alias=True))]
+    return Resolved(config, {".".join(place): _origin(leaf_of(lines, place)) for place in places})
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a config file, for editors.
+
+    Example:
+        >>> config_schema()["properties"]["seed"]["default"]
+        0
+    """
+    schema = Config.model_json_schema(by_alias=True, schema_generator=_WithoutFieldTitles)
+    base = {"type": "string", "description": "The file that this one is a variant of, relative to this one."}
+    return {
+        "$schema": _WithoutFieldTitles.schema_dialect,
+        **schema,
+        "title": "A config of keras-vitser",
+        "properties": {"extends": base, **schema["properties"]},
+    }
 
 
 def config_path(source: str | os.PathLike) -> Path:
-    """The file that a path or a shipped name means.
+    """The file that a path or a shipped name (`savee`, `paper/alpha_0`) means.
 
     Raises:
         ConfigError: There is neither.
@@ -219,15 +361,35 @@ def config_path(source: str | os.PathLike) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    shipped = {file.stem: file for folder in _shipped_folders() for file in sorted(folder.glob("*.yaml"))}
-    if str(source) in shipped:
-        return shipped[str(source)]
-    nearest = difflib.get_close_matches(path.stem, shipped, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    shipped = _shipped()
+    if path.as_posix() in shipped:
+        return shipped[path.as_posix()]
+    nearest = _nearest_name(path, shipped)
+    hint = f" Did you mean {nearest!r}?" if nearest else ""
     raise ConfigError(
         f"{source}: there is no such config file, and no shipped config of that name.{hint} "
-        f"Shipped are {', '.join(sorted(shipped))}"
+        f"Shipped are {', '.join(shipped)}"
     )
+
+
+def _shipped() -> dict[str, Path]:
+    """Files by name, which is the path below the folder of configs; those of sub-folders last."""
+    files = {
+        file.relative_to(folder).with_suffix("").as_posix(): file
+        for folder in _shipped_folders()
+        for file in folder.rglob("*.yaml")
+    }
+    return {name: files[name] for name in sorted(files, key=lambda name: (name.count("/"), name))}
+
+
+def _nearest_name(path: Path, shipped: dict[str, Path]) -> str | None:
+    """The name most like a path, as a whole or by its last part."""
+    whole = difflib.get_close_matches(path.with_suffix("").as_posix() if path.name else "", shipped, n=1)
+    if whole:
+        return whole[0]
+    by_last_part = {name.rpartition("/")[2]: name for name in reversed(shipped)}
+    last = difflib.get_close_matches(path.stem, by_last_part, n=1)
+    return by_last_part[last[0]] if last else None
 
 
 def _shipped_folders() -> list[Path]:
@@ -235,59 +397,22 @@ def _shipped_folders() -> list[Path]:
     return [folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir()]
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML as it is defined, where PyYAML takes the last of two equal keys and says nothing."""
-
-    def compose_mapping_node(self, anchor):
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
-            seen.add(key.value)
-        return node
+def _origin(line: Line | str | None) -> str:
+    if not isinstance(line, Line):
+        return line or DEFAULT
+    path = line.path
+    for folder in (Path.cwd(), *(folder.parent for folder in _shipped_folders())):
+        if path.is_relative_to(folder):
+            path = path.relative_to(folder)
+            break
+    return f"{path.as_posix()}:{line.number}"
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    path = path.resolve()
-    if path in seen:
-        raise ConfigError(f"{path}: extends itself, by way of {', '.join(str(other) for other in seen)}")
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file, named in `extends` of {seen[-1]}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f" at line {place.line + 1}" if place else ""
-        raise ConfigError(f"{path}: is not YAML{line} ({getattr(error, 'problem', error)})") from None
-    values = {} if values is None else values
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold keys and values. Received: {type(values).__name__}")
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    return _merged(_read(path.parent / str(base), (*seen, path)), values)
+class _WithoutFieldTitles(GenerateJsonSchema):
+    """Pydantic's schema without the titles that only repeat the names of the fields."""
 
-
-def _merged(base: dict, variant: dict) -> dict:
-    merged = dict(base)
-    for key, value in variant.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
-
-
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *sections, key = dotted.split(".")
-    for section in sections:
-        inner = values.get(section)
-        values[section] = dict(inner) if isinstance(inner, dict) else {}
-        values = values[section]
-    values[key] = value
+    def field_title_should_be_set(self, schema):
+        return False
 
 
 def _explain(problem: dict[str, Any]) -> str:

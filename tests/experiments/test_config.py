@@ -1,7 +1,9 @@
 """One strict schema: what is wrong is named with its file, its key and the nearest known one."""
 
+import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -9,9 +11,10 @@ from keras_vitser.audio import COPIES
 from keras_vitser.corpora import NAMES, protocols
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments import Config, load_config
-from keras_vitser.experiments.config import config_path
+from keras_vitser.experiments.config import config_path, config_schema, resolve_config
 
-SHIPPED = sorted(path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_the_defaults_are_the_papers():
 
 
 def test_there_are_shipped_configs():
-    assert {"demo", "savee", "folder"} <= set(SHIPPED)
+    assert {"demo", "savee", "folder", "paper/patch_16x16"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -67,6 +70,7 @@ def test_every_shipped_config_loads_by_its_name(name):
         ("sed: 3", "'sed'", "'seed'"),
         ("stages: {student: {epoch: 3}}", "'stages.student.epoch'", "'epochs'"),
         ("stages: {teacher: {form: x}}", "'stages.teacher.form'", "'from'"),
+        ("stages: {teacher: {from_: x}}", "'stages.teacher.from_'", "'from'"),
         ("front_end: {n_mel: 3}", "'front_end.n_mel'", "'n_mels'"),
         ("protocol: {test_speaker: [KL]}", "'protocol.test_speaker'", "'test_speakers'"),
     ],
@@ -167,11 +171,28 @@ def test_a_path_goes_before_a_shipped_name(write, tmp_path, monkeypatch):
     assert load_config(Path("demo")).seed == 11
 
 
-def test_near_misses_of_a_shipped_name_are_helped():
-    message = refusal("ravdes")
-    assert "Did you mean 'ravdess'?" in message
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("ravdes", "ravdess"),
+        ("savee.yaml", "savee"),
+        ("nowhere/savee.yaml", "savee"),
+        ("paper/patch_16", "paper/patch_16x16"),
+        ("paper/patch_8x8.yaml", "paper/patch_8x8"),
+        ("papers/alpha_1", "paper/alpha_1"),
+        ("patch_16x16", "paper/patch_16x16"),
+        ("emodb.yml", "emodb"),
+    ],
+)
+def test_near_misses_of_a_shipped_name_are_helped(wrong, right):
+    message = refusal(wrong)
+    assert f"Did you mean {right!r}?" in message
     assert all(name in message for name in SHIPPED)
-    assert "Did you mean" not in refusal("/nowhere/qqqq.yaml")
+
+
+@pytest.mark.parametrize("wrong", ["/nowhere/qqqq.yaml", "..", ""])
+def test_what_is_like_no_shipped_name_gets_no_hint(wrong):
+    assert "Did you mean" not in refusal(wrong)
 
 
 def test_a_folder_is_no_config(tmp_path):
@@ -276,3 +297,160 @@ def test_the_yaml_spells_everything_out_and_reads_back(write):
 def test_configs_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         Config().seed = 1
+
+
+class TestOrigins:
+    def test_each_value_has_one(self):
+        resolved = resolve_config("savee")
+        assert resolved.config == load_config("savee")
+        text = yaml.safe_load(resolved.config.to_yaml())
+        assert {key.split(".")[0] for key in resolved.origins} == set(text)
+        assert {key for key in resolved.origins if key.startswith("stages.teacher.")} == {
+            f"stages.teacher.{key}" for key in text["stages"]["teacher"]
+        }
+
+    def test_without_a_file_all_are_defaults(self):
+        assert set(resolve_config().origins.values()) == {"default"}
+
+    def test_of_a_shipped_config_the_line_is_named_wherever_one_stands(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        lines = (CONFIGS / "savee.yaml").read_text(encoding="utf-8").splitlines()
+        number = lines.index("  test_speakers: [KL]") + 1
+        origins = resolve_config("savee").origins
+        assert origins["protocol.test_speakers"] == f"configs/savee.yaml:{number}"
+        assert origins["protocol.fold"] == "default"
+
+    def test_a_variant_names_the_file_that_states_the_value(self, write, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        write(
+            "seed: 7\nstages:\n  student: {epochs: 9,\n    alpha: 2}\ncorpus:\n  classes:\n  - a\n  - b\n", "base.yaml"
+        )
+        path = write("# mine\nextends: ../base.yaml\nstages:\n  student:\n    epochs: 5\n", "deep/mine.yaml")
+        origins = resolve_config(path).origins
+        assert origins["seed"] == "base.yaml:1"
+        assert origins["stages.student.alpha"] == "base.yaml:4"
+        assert origins["stages.student.epochs"] == "deep/mine.yaml:5"
+        assert origins["corpus.classes"] == "base.yaml:6"
+        assert origins["corpus.name"] == "default"
+        assert "extends" not in origins
+
+    def test_a_file_elsewhere_is_named_in_full(self, write, tmp_path, monkeypatch):
+        (tmp_path / "here").mkdir()
+        path = write("seed: 1")
+        monkeypatch.chdir(tmp_path / "here")
+        assert resolve_config(path).origins["seed"] == f"{path.resolve().as_posix()}:1"
+
+    def test_a_value_equal_to_the_default_still_comes_from_its_file(self, write):
+        assert resolve_config(write("\n\nseed: 0")).origins["seed"].endswith("mine.yaml:3")
+
+    def test_merge_keys_name_the_line_that_states_the_value(self, write):
+        text = (
+            "stages:\n  teacher: &stage\n    epochs: 3\n    batch_size: 8\n  matching:\n    <<: *stage\n    epochs: 4\n"
+        )
+        origins = resolve_config(write(text)).origins
+        assert origins["stages.matching.batch_size"].endswith("mine.yaml:4")
+        assert origins["stages.matching.epochs"].endswith("mine.yaml:7")
+
+    def test_an_alias_is_one_section_at_two_places_and_may_differ(self, write):
+        write("stages: {teacher: &stage {epochs: 3}, matching: *stage}", "base.yaml")
+        path = write("extends: base.yaml\nstages:\n  matching: {epochs: 4}")
+        resolved = resolve_config(path, {"stages.teacher.batch_size": 2})
+        assert resolved.origins["stages.teacher.epochs"].endswith("base.yaml:1")
+        assert resolved.origins["stages.matching.epochs"].endswith("mine.yaml:3")
+        assert resolved.origins["stages.teacher.batch_size"] == "override"
+        assert resolved.origins["stages.matching.batch_size"] == "default"
+
+    def test_a_section_that_contains_itself_is_refused(self, write):
+        assert "seed" in refusal(write("seed: &a {x: *a}"))
+
+    def test_overrides_are_named(self):
+        origins = resolve_config("savee", {"seed": 3, "stages.student.epochs": 5}).origins
+        assert (origins["seed"], origins["stages.student.epochs"]) == ("override", "override")
+        assert origins["stages.student.alpha"] == "default"
+        assert origins["corpus.name"].startswith("configs/savee.yaml:")
+
+    def test_a_whole_section_overridden_does_away_with_the_files(self):
+        origins = resolve_config("savee", {"protocol": {"name": "random"}}).origins
+        assert (origins["protocol.name"], origins["protocol.test_speakers"]) == ("override", "default")
+
+    def test_a_config_says_that_it_was_given(self):
+        origins = resolve_config(load_config("demo"), {"seed": 3}).origins
+        assert (origins["seed"], origins["corpus.name"], origins["stages.teacher.from"]) == (
+            "override",
+            "given",
+            "given",
+        )
+
+    def test_the_yaml_has_them_beside_the_values_and_reads_back(self, write):
+        awkward = ["a: b # c", "[x", "d\ne", "ä", "", "null", "1e3", "- f", "'", '"', "%", "é" * 200, "\x85", "  g "]
+        overrides = {"corpus.classes": awkward, "stages.teacher.from": "runs/# x\n ", "augmentation.speed": [0.8, 1]}
+        resolved = resolve_config("savee", overrides)
+        text = resolved.to_yaml()
+        assert load_config(write(text)) == resolved.config
+        lines = text.splitlines()
+        for key, origin in resolved.origins.items():
+            name = key.rpartition(".")[2]
+            assert any(re.fullmatch(rf" *{name}: .*  # {re.escape(origin)}", line) for line in lines), key
+        columns = {line.rindex("  # ") for line in lines if "  # " in line and len(line) < 80}
+        assert len(columns) == 1
+
+    def test_every_shipped_config_reads_back(self, write):
+        for name in SHIPPED:
+            resolved = resolve_config(name)
+            assert load_config(write(resolved.to_yaml())) == resolved.config
+
+
+class TestSchema:
+    @pytest.fixture
+    def validator(self):
+        schema = config_schema()
+        jsonschema.Draft202012Validator.check_schema(schema)
+        return jsonschema.Draft202012Validator(schema)
+
+    @pytest.mark.parametrize("name", SHIPPED)
+    def test_every_shipped_file_is_valid(self, validator, name):
+        values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
+        validator.validate(values)
+
+    def test_what_is_spelled_out_is_valid(self, validator):
+        validator.validate(yaml.safe_load(load_config("savee", {"stages.teacher.from": "runs/x"}).to_yaml()))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sed: 3",
+            "stages: {student: {epoch: 3}}",
+            "stages: {teacher: {from_: x}}",
+            "seed: -1",
+            "seed: many",
+            "corpus:",
+            "extends: 3",
+            "protocol: {name: mine}",
+            "protocol: {test_fraction: 1}",
+            "augmentation: {copies: 5}",
+            "augmentation: {speed: [1.0]}",
+            "teacher: {pooling: max}",
+            "student: {dropout: 1}",
+            "student: {patch_size: [0, 1]}",
+            "student: {extends: base.yaml}",
+        ],
+    )
+    def test_what_the_loader_refuses_is_not(self, validator, write, text):
+        assert not validator.is_valid(yaml.safe_load(text))
+        refusal(write(text))
+
+    def test_no_key_goes_without_a_description_but_the_plain_ones(self):
+        schema = config_schema()
+        sections = [schema, *schema["$defs"].values()]
+        bare = {
+            key for section in sections for key, field in section["properties"].items() if "description" not in field
+        }
+        assert bare == {"weight_decay", "dropout", "enabled"}
+        assert all("description" in section for section in sections)
+
+    def test_the_head_says_what_it_is(self):
+        schema = config_schema()
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        assert schema["title"] == "A config of keras-vitser"
+        assert set(schema["properties"]) == {"extends", *Config.model_fields}
+        assert "required" not in schema
