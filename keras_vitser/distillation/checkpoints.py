@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -51,7 +52,8 @@ class Checkpoints:
     """The newest states of one training, in a folder.
 
     A state is the model that is trained, the optimizer, the metrics, callbacks that have a state, and the
-    progress. All variables are kept bit by bit. The two newest states stay, as `NAME-000001.npz` and so on.
+    progress; of a training that is done the model alone. All variables are kept bit by bit. The two newest states
+    stay, as `NAME-000001.npz` and so on.
 
     Args:
         folder: Path; it is made where it is missing. Of one process at a time.
@@ -100,7 +102,10 @@ class Checkpoints:
             CheckpointError: It cannot be written; the states before it are still there.
         """
         groups = state_of(model)
-        groups |= {f"callback{place}": callback.get_state() for place, callback in enumerate(callbacks)}
+        if progress.done:
+            groups = {"model": groups["model"]}
+        else:
+            groups |= {f"callback{place}": callback.get_state() for place, callback in enumerate(callbacks)}
         head = {
             "format": _FORMAT,
             "job": self.job,
@@ -123,6 +128,11 @@ class Checkpoints:
             ) from error
         self._saved = time.monotonic()
         log.debug("saved %s at epoch %d, step %d", self.name, progress.epoch, progress.step)
+
+    def keep_newest(self):
+        """Removes all states but the newest."""
+        for number in self._numbers()[:-1]:
+            self._path(number).unlink(missing_ok=True)
 
     def load(self):
         """Reads the newest whole state.
@@ -261,8 +271,9 @@ def shapes_digest(model):
 
 def _variables(model):
     optimizer, metrics = model.optimizer.variables, model.metrics_variables
-    teacher = model.teacher.variables if hasattr(model, "teacher") else []
-    others = {id(variable) for variable in [*teacher, *optimizer, *metrics]}
+    teacher = getattr(model, "teacher", None)
+    untrained = teacher.variables if isinstance(teacher, keras.Model) else []
+    others = {id(variable) for variable in [*untrained, *optimizer, *metrics]}
     return {
         "model": [variable for variable in model.variables if id(variable) not in others],
         "optimizer": optimizer,

@@ -164,9 +164,12 @@ class _Follower(keras.callbacks.Callback):
     def take_up(self, state, model):
         """Gives model, callbacks and data the state of a checkpoint."""
         progress, data = self.progress, self._data
-        restore(model, state)
-        for place, callback in enumerate(self._stateful):
-            callback.set_state(state[f"callback{place}"])
+        if progress.done:
+            restore(model, state, ["model"])
+        else:
+            restore(model, state)
+            for place, callback in enumerate(self._stateful):
+                callback.set_state(state[f"callback{place}"])
         if data is not None:
             data.replay(progress.epoch)
             data.batches = data.batches or progress.batches

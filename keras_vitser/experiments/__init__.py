@@ -1,7 +1,7 @@
 """Whole experiments: a config and recordings go in, a run folder comes out."""
 
 from keras_vitser.experiments.config import Config, load_config
-from keras_vitser.experiments.experiment import Run, run
+from keras_vitser.experiments.experiment import Run, resume, run
 from keras_vitser.experiments.measuring import Measured, evaluate_model
 
-__all__ = ["Config", "Measured", "Run", "evaluate_model", "load_config", "run"]
+__all__ = ["Config", "Measured", "Run", "evaluate_model", "load_config", "resume", "run"]

@@ -13,7 +13,8 @@ import numpy as np
 from keras_vitser import corpora
 from keras_vitser.audio import Augmentation
 from keras_vitser.corpora import Corpus, Example, Split, cache_folder, find_leaks, protocols
-from keras_vitser.errors import ConfigError
+from keras_vitser.distillation.checkpoints import Checkpoints
+from keras_vitser.errors import ConfigError, KerasViTSERError, RunFolderError
 from keras_vitser.evaluation import (
     Scores,
     confusion_figure,
@@ -104,6 +105,75 @@ def run(
         (32, 0.25)
     """
     config = load_config(config, overrides)
+    prepared = _prepare(config, data)
+    split = prepared.split
+    folder = RunFolder.create(runs, f"{split.corpus.name}_{split.protocol}_s{config.seed}")
+    log.info("run folder %s", folder.path)
+    with folder.lock():
+        folder.write_start(config, split, data)
+        return _finish(prepared, folder, progress)
+
+
+def resume(
+    folder: str | os.PathLike,
+    data: str | os.PathLike | None = None,
+    *,
+    progress: Callable[[str, int, int], None] = lambda task, done, total: None,
+) -> Run:
+    """Goes on with a run that was stopped, from its newest checkpoint.
+
+    The run ends with the weights and scores of one that was never stopped, on the same backend and machine. A run that
+    came to its end is only read.
+
+    Args:
+        folder: The run folder.
+        data: Where the recordings are now. Defaults to where they were.
+        progress: As for `run`.
+
+    Returns:
+        The `Run`.
+
+    Raises:
+        RunFolderError: The folder is no run folder, another process works in it, it cannot be written, or the
+            recordings are not those that the run began with.
+        CheckpointError: The checkpoints are damaged, or of another backend.
+        CorpusError: The data is not the corpus.
+
+    Example:
+        >>> import tempfile
+        >>> runs, quick = tempfile.mkdtemp(), {"stages.teacher.epochs": 0, "stages.matching.epochs": 0}
+        >>> tiny = {"n_mels": 16, "frames": 16}
+        >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
+        >>> quick |= {"front_end": tiny, "teacher": network, "student": network, "tracking.enabled": False}
+        >>> finished = run("demo", runs=runs, overrides=quick | {"stages.student.epochs": 1})
+        >>> resume(finished.folder).metrics == finished.metrics
+        True
+    """
+    folder = RunFolder.open(folder)
+    with folder.lock():
+        if folder.finished:
+            log.info("run %s came to its end; nothing is left to do", folder.path)
+            metrics = folder.read_json("metrics.json")
+            roles = [role for role in ("teacher", "student") if role in metrics]
+            return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
+        config = load_config(folder.path / "config.yaml")
+        prepared = _prepare(config, folder.read_json("environment.json")["data"] if data is None else data)
+        folder.check_split(prepared.split)
+        return _finish(prepared, folder, progress)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that follows from config and recordings, before anything is written."""
+
+    config: Config
+    split: Split
+    front_end: LogMelImage
+    given: "dict[str, _Given]"
+    networks: dict[str, keras.Model]
+
+
+def _prepare(config: Config, data: str | os.PathLike | None) -> _Prepared:
     front_end = _front_end(config)
     corpus = corpora.load(config.corpus.name, data, config.corpus.classes)
     settings = {"seed": config.seed, **config.protocol.settings()}
@@ -112,17 +182,22 @@ def run(
     split = protocols.split(corpus, config.protocol.name, **settings)
     given = _given_networks(config, split, front_end)
     keras.utils.set_random_seed(config.seed)
-    networks = _networks(config, split.corpus.labels, front_end, given)
+    return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given))
 
-    folder = RunFolder.create(runs, f"{corpus.name}_{split.protocol}_s{config.seed}")
-    log.info("run folder %s", folder.path)
-    folder.write_start(config, split)
-    tracker = Tracker(config, Path(runs), folder.path.name)
+
+def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int, int], None]) -> Run:
+    tracker = Tracker(prepared.config, folder.path.parent, folder.path.name)
     try:
-        tracker.start(config, split)
-        finished = _Experiment(config, split, front_end, given, networks, folder, tracker, progress).run()
-    except BaseException:
+        tracker.start(prepared.config, prepared.split)
+        finished = _Experiment(prepared, folder, tracker, progress).run()
+    except BaseException as error:
         tracker.fail()
+        log.warning("the run has stopped; once that is mended, go on with: keras-vitser train --resume %s", folder.path)
+        if isinstance(error, OSError) and not isinstance(error, KerasViTSERError):
+            raise RunFolderError(
+                f"{error.filename or folder.path}: cannot be written ({error.strerror or error}); what was saved "
+                "before is whole: make room or mend the folder, and go on"
+            ) from error
         raise
     tracker.end(_flat_scores(finished.metrics), folder.path)
     return finished
@@ -183,16 +258,23 @@ def _networks(
 class _Experiment:
     """The steps of one run, which share config, split and folder."""
 
-    def __init__(self, config, split, front_end, given, networks, folder, tracker, progress):
-        self.config: Config = config
-        self.split: Split = split
-        self.given: dict[str, _Given] = given
-        self.networks: dict[str, keras.Model] = networks
-        self.folder: RunFolder = folder
-        self.tracker: Tracker = tracker
+    def __init__(self, prepared: _Prepared, folder: RunFolder, tracker: Tracker, progress):
+        self.config = prepared.config
+        self.split = prepared.split
+        self.given = prepared.given
+        self.networks = prepared.networks
+        self.front_end = prepared.front_end
+        self.folder = folder
+        self.tracker = tracker
         self.progress = progress
-        self.front_end: LogMelImage = front_end
-        self.watcher = stages.Watcher(epoch=self._epoch, batch=progress)
+        self.watcher = stages.Watcher(self._epoch, progress, folder.keep_progress)
+        # Config and split are those of the run folder; these can change.
+        job = {"backend": keras.backend.backend(), "recordings": self.split.corpus.fingerprint}
+        job |= {f"given {role}": given.sha256 for role, given in self.given.items()}
+        self.stores = {
+            stage: Checkpoints(folder.checkpoints, stage, job, self.config.stages.save_interval)
+            for stage in ("teacher", "matching", "student")
+        }
 
     def run(self) -> Run:
         train, validation, test = self._parts()
@@ -216,17 +298,18 @@ class _Experiment:
         if "teacher" in self.given:
             log.info("stage teacher: skipped, the teacher is given")
             return
-        network, config = self.networks["teacher"], self.config
-        stages.train_teacher(network, train, validation, config.stages.teacher, config.seed, self.watcher)
-        self.folder.write_checkpoint("teacher", network)
+        network, settings = self.networks["teacher"], self.config.stages.teacher
+        stages.train_teacher(
+            network, train, validation, settings, self.config.seed, self.watcher, self.stores["teacher"]
+        )
 
     def _train_student(self, train, validation) -> None:
         teacher, student = self.networks["teacher"], self.networks["student"]
         settings, seed = self.config.stages, self.config.seed
-        stages.match_features(teacher, student, train, settings.matching, seed, self.watcher)
-        self.folder.write_checkpoint("matching", student)
-        stages.tune_student(teacher, student, train, validation, settings.student, seed, self.watcher)
-        self.folder.write_checkpoint("student", student)
+        stages.match_features(teacher, student, train, settings.matching, seed, self.watcher, self.stores["matching"])
+        stages.tune_student(
+            teacher, student, train, validation, settings.student, seed, self.watcher, self.stores["student"]
+        )
 
     def _epoch(self, row: dict[str, Any]) -> None:
         self.folder.add_progress(row)
@@ -251,11 +334,13 @@ class _Experiment:
             "given": {
                 role: {"folder": str(given.folder), "sha256": given.sha256} for role, given in self.given.items()
             },
-            **{role: values.to_dict() for role, values in scores.items()},
+            **{role: {"sentence": sentences[role], **values.to_dict()} for role, values in scores.items()},
         }
         folder.write_json("metrics.json", metrics)
         folder.write_predictions(split, probabilities)
         self._save_networks(sentences)
+        for store in self.stores.values():
+            store.keep_newest()
         self._write_pictures_and_report(scores)
         return Run(folder.path, metrics, sentences)
 
@@ -269,6 +354,8 @@ class _Experiment:
             history = Provenance(own.protocol, own.leaky, own.clips, own.speakers, line)
             if role == "teacher" and "teacher" in self.given:
                 history = self.given["teacher"].recognizer.provenance
+            if place.exists():  # whole, from before the run was stopped
+                continue
             card = model_card(role, self.networks[role], labels[role], self.split, line)
             Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
 

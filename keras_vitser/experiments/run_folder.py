@@ -9,11 +9,14 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from filelock import FileLock, Timeout
 
 import keras_vitser
 from keras_vitser.audio import COPIES
@@ -70,6 +73,44 @@ class RunFolder:
             folder.mkdir()
         return run
 
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "RunFolder":
+        """Takes up a run folder that is there.
+
+        Raises:
+            RunFolderError: It is none.
+        """
+        run = cls(path)
+        if not (run.path / "config.yaml").is_file() or not (run.path / "split.csv").is_file():
+            raise RunFolderError(
+                f"{path}: is no run folder of `keras-vitser train` (it needs config.yaml and split.csv); give one, or "
+                "begin a new run"
+            )
+        return run
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps all other processes out of the folder; ends with the process, however that ends.
+
+        Raises:
+            RunFolderError: Another process is in it.
+        """
+        lock = FileLock(self.checkpoints / ".lock", timeout=0)
+        try:
+            self.checkpoints.mkdir(exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise RunFolderError(f"{self.path}: another process works in it; wait until it has ended") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: the report is the last that it writes."""
+        return (self.path / "report.html").is_file()
+
     def write_text(self, name: str, text: str) -> None:
         with whole_file(self.path / name) as part:
             part.write_text(text, encoding="utf-8")
@@ -77,11 +118,42 @@ class RunFolder:
     def write_json(self, name: str, values: Any) -> None:
         self.write_text(name, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
-    def write_start(self, config: Config, split: Split) -> None:
-        """Writes what is known before training: config, environment, split."""
+    def read_json(self, name: str) -> Any:
+        """What a JSON file of the run holds.
+
+        Raises:
+            RunFolderError: It cannot be read.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path / name}: cannot be read ({error}); begin a new run") from None
+
+    def write_start(self, config: Config, split: Split, data: str | os.PathLike | None) -> None:
+        """Writes what is known before training: config, environment and place of the recordings, split."""
         self.write_text("config.yaml", config.to_yaml())
-        self.write_json("environment.json", environment())
+        self.write_json("environment.json", environment() | {"data": None if data is None else os.path.abspath(data)})
         self.write_text("split.csv", _split_table(split))
+
+    def check_split(self, split: Split) -> None:
+        """Makes sure that the recordings are divided as they were when the run began.
+
+        Raises:
+            RunFolderError: They are not.
+        """
+        before = (self.path / "split.csv").read_text(encoding="utf-8")
+        if before != _split_table(split):
+            raise RunFolderError(
+                f"{self.path}: the recordings are not those that the run began with (its split.csv says otherwise); "
+                "give them with --data, or begin a new run"
+            )
+
+    def keep_progress(self, stage: str, epochs: int) -> None:
+        """Drops all lines of `progress.jsonl` after this many epochs of a stage."""
+        rows = self.progress()
+        later = [place for place, row in enumerate(rows) if row["stage"] == stage and row["epoch"] > epochs]
+        rows = rows[: later[0]] if later else rows
+        self.write_text("progress.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def add_progress(self, row: dict[str, Any]) -> None:
         """Adds one line to `progress.jsonl`."""
@@ -89,14 +161,10 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def progress(self) -> list[dict[str, Any]]:
-        """The lines of `progress.jsonl` so far."""
+        """The whole lines of `progress.jsonl` so far; a process that was killed may have left half of one."""
         path = self.path / "progress.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-    def write_checkpoint(self, stage: str, network: keras.Model) -> None:
-        """Keeps the weights that a stage ended with."""
-        with whole_file(self.checkpoints / f"{stage}.weights.h5") as part:
-            network.save_weights(part)
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def write_predictions(self, split: Split, probabilities: dict[str, np.ndarray]) -> None:
         """Writes `predictions.csv`: one line a test example, with each network's answer."""

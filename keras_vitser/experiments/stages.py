@@ -10,6 +10,9 @@ import keras
 import numpy as np
 
 from keras_vitser.distillation import Distiller, halving_schedule
+from keras_vitser.distillation.checkpoints import Checkpoints
+from keras_vitser.distillation.epochs import epochs_of
+from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.evaluation import Scores, score
 from keras_vitser.experiments.batches import Batches
 from keras_vitser.experiments.config import StageSection, StudentStage
@@ -34,14 +37,23 @@ class Watcher:
     Attributes:
         epoch: Called with a dict after each epoch (stage, epoch, losses, scores, seconds).
         batch: Called with the stage's name, the batches done and the batches of all its epochs.
+        begin: Called with the stage's name and the number of its epochs that had ended before, as training begins or
+            goes on.
     """
 
     epoch: Callable[[dict[str, Any]], None] = lambda row: None
     batch: Callable[[str, int, int], None] = lambda stage, done, total: None
+    begin: Callable[[str, int], None] = lambda stage, ended: None
 
 
 def train_teacher(
-    network: keras.Model, train: Part, validation: Part, settings: StageSection, seed: int, watcher: Watcher
+    network: keras.Model,
+    train: Part,
+    validation: Part,
+    settings: StageSection,
+    seed: int,
+    watcher: Watcher,
+    store: Checkpoints | None = None,
 ) -> None:
     """Stage (a): the teacher learns the labels. It ends with the weights of its best epoch on `validation`."""
     network.compile(
@@ -50,15 +62,21 @@ def train_teacher(
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     batches = Batches(train.images, train.labels, settings.batch_size, seed)
-    _fit(network, batches, "teacher", settings, [BestEpoch(network, validation)], watcher)
+    _fit(network, batches, "teacher", settings, [BestEpoch(network, validation)], watcher, store)
 
 
 def match_features(
-    teacher: keras.Model, student: keras.Model, train: Part, settings: StageSection, seed: int, watcher: Watcher
+    teacher: keras.Model,
+    student: keras.Model,
+    train: Part,
+    settings: StageSection,
+    seed: int,
+    watcher: Watcher,
+    store: Checkpoints | None = None,
 ) -> None:
     """Stage (b): the student learns the teacher's feature map; no labels, nothing to choose an epoch by."""
     distiller = Distiller(teacher, student, alpha=1.0, label_weight=0.0)
-    _distill(distiller, train, "matching", settings, [], seed, watcher)
+    _distill(distiller, train, "matching", settings, [], seed, watcher, store)
 
 
 def tune_student(
@@ -69,10 +87,11 @@ def tune_student(
     settings: StudentStage,
     seed: int,
     watcher: Watcher,
+    store: Checkpoints | None = None,
 ) -> None:
     """Stage (c): labels and feature map. It ends with the weights of its best epoch on `validation`."""
     distiller = Distiller(teacher, student, alpha=settings.alpha)
-    _distill(distiller, train, "student", settings, [BestEpoch(student, validation)], seed, watcher)
+    _distill(distiller, train, "student", settings, [BestEpoch(student, validation)], seed, watcher, store)
 
 
 def in_full_batches(network: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -121,6 +140,14 @@ class BestEpoch(keras.callbacks.Callback):
         if self._weights:
             self._network.set_weights(self._weights)
 
+    def get_state(self):
+        return [] if self._best is None else [np.array(self._best), *self._weights]
+
+    def set_state(self, arrays):
+        if arrays:
+            best, *self._weights = arrays
+            self._best = tuple(float(number) for number in best)
+
     def _score(self) -> Scores:
         logits = in_full_batches(self._network, self._validation.images)
         names = [str(index) for index in range(logits.shape[1])]
@@ -144,15 +171,20 @@ class _Progress(keras.callbacks.Callback):
         super().__init__()
         self._clock = clock
         self._stage = stage
+        self._batches = len(batches)
         self._total = settings.epochs * len(batches)
         self._clips = len(batches) * len(next(iter(keras.tree.flatten(batches[0]))))
         self._watcher = watcher
-        self._done = 0
+        self._epoch = None
         self._rows: list[dict[str, Any]] = []
 
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._epoch is None:
+            self._watcher.begin(self._stage, epoch)
+        self._epoch = epoch
+
     def on_train_batch_end(self, batch, logs=None):
-        self._done += 1
-        self._watcher.batch(self._stage, self._done, self._total)
+        self._watcher.batch(self._stage, self._epoch * self._batches + batch + 1, self._total)
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = self._clock.seconds
@@ -170,23 +202,24 @@ class _Progress(keras.callbacks.Callback):
             log.info("stage %s: %d epochs, %.1f clips a second", self._stage, len(self._rows), rate)
 
 
-def _distill(distiller, train, stage, settings, callbacks, seed, watcher):
+def _distill(distiller, train, stage, settings, callbacks, seed, watcher, store):
     if not settings.epochs:
         return
     labels = train.labels if distiller.label_weight else None
     batches = Batches(train.images, labels, settings.batch_size, seed)
     distiller.compile(_optimizer(settings))
     # The pool is fixed, so the teacher speaks once for all epochs.
-    _fit(distiller, batches, stage, settings, callbacks, watcher, cache_teacher=True)
+    _fit(distiller, batches, stage, settings, callbacks, watcher, store, cache_teacher=True)
 
 
-def _fit(network, batches, stage, settings, callbacks, watcher, **kwargs):
+def _fit(network, batches, stage, settings, callbacks, watcher, store, **kwargs):
     if not settings.epochs:
         return
     schedule = halving_schedule(settings.learning_rate, settings.halve_every)
     clock = _Clock()
     callbacks = [schedule, clock, *callbacks, _Progress(stage, settings, batches, watcher, clock)]
-    network.fit(batches, epochs=settings.epochs, callbacks=callbacks, verbose=0, **kwargs)
+    data = epochs_of(batches, settings.batch_size, seed=0)
+    resumable_fit(network, data, epochs=settings.epochs, store=store, callbacks=callbacks, verbose=0, **kwargs)
 
 
 def _optimizer(settings: StageSection) -> keras.optimizers.Optimizer:

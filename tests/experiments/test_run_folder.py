@@ -12,7 +12,6 @@ from keras_vitser.corpora import protocols
 from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments import run_folder
 from keras_vitser.experiments.run_folder import RunFolder, environment
-from tests.experiments.made_up import network
 
 TODAY = datetime.date.today().isoformat()
 
@@ -65,16 +64,53 @@ def test_a_file_that_fails_leaves_the_older_one(tmp_path):
     assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "figures", "metrics.json"]
 
 
-def test_a_checkpoint_is_replaced_whole(tmp_path):
-    run, model = RunFolder.create(tmp_path, "demo"), network("student", 2)
-    run.write_checkpoint("student", model)
-    model.set_weights([weight + 1 for weight in model.get_weights()])
-    expected = model.get_weights()
-    run.write_checkpoint("student", model)
-    assert [path.name for path in run.checkpoints.iterdir()] == ["student.weights.h5"]
-    other = network("student", 2)
-    other.load_weights(run.checkpoints / "student.weights.h5")
-    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), expected, strict=True))
+def test_half_a_line_of_progress_is_no_line(tmp_path):
+    run = RunFolder.create(tmp_path, "demo")
+    run.add_progress({"stage": "teacher", "epoch": 1})
+    with (run.path / "progress.jsonl").open("a") as file:
+        file.write('{"stage": "tea')
+    assert run.progress() == [{"stage": "teacher", "epoch": 1}]
+
+
+def test_progress_after_a_checkpoint_is_dropped(tmp_path):
+    run = RunFolder.create(tmp_path, "demo")
+    rows = [{"stage": stage, "epoch": epoch} for stage in ("teacher", "student") for epoch in (1, 2, 3)]
+    for row in rows:
+        run.add_progress(row)
+    run.keep_progress("student", 3)
+    assert run.progress() == rows
+    run.keep_progress("student", 1)
+    assert run.progress() == rows[:4]
+    run.keep_progress("teacher", 0)
+    assert run.progress() == []
+
+
+def test_one_process_works_in_a_folder(tmp_path):
+    run = RunFolder.create(tmp_path, "demo")
+    with run.lock(), pytest.raises(RunFolderError, match="another process works in it"), run.lock():
+        pass
+    with run.lock():
+        pass
+
+
+@pytest.mark.parametrize("missing", ["", "config.yaml", "split.csv"])
+def test_what_is_no_run_folder_is_not_taken_up(tmp_path, missing):
+    folder = tmp_path / "run"
+    if missing:
+        folder.mkdir()
+        for name in {"config.yaml", "split.csv"} - {missing}:
+            (folder / name).write_text("")
+    with pytest.raises(RunFolderError, match="is no run folder"):
+        RunFolder.open(folder)
+
+
+@pytest.mark.parametrize("content", [None, "{", "\xff"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
+    run = RunFolder.create(tmp_path, "demo")
+    if content:
+        (run.path / "environment.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(RunFolderError, match=r"environment\.json: cannot be read"):
+        run.read_json("environment.json")
 
 
 def test_predictions_have_each_networks_answer(tmp_path):
