@@ -12,8 +12,8 @@ RESULTS := .venv/test-results
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # What does not depend on the backend runs once, on the first.
-BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/notebooks tests/contract \
-	tests/test_recognizer.py
+BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/benchmarks tests/notebooks \
+	tests/contract tests/test_recognizer.py
 
 .PHONY: demo test test-long lint test-tensorflow test-jax test-torch clean
 

@@ -1,0 +1,90 @@
+"""benchmarks/distillation.py, on small networks: that it runs and reports, not how fast."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "distillation.py"
+CONTESTANTS = {"ours", "ours, cached", "built-in"}
+ROUNDS, BATCH = 2, 4
+
+
+def run(folder, *options):
+    """Runs the script from another folder, with no backend chosen."""
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    command = [sys.executable, str(SCRIPT), *options]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """What the script printed, and what it wrote about the current backend."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    options = ["--backends", keras.backend.backend(), "--batch", str(BATCH), "--rounds", str(ROUNDS), "--steps", "1"]
+    done = run(folder, "--tiny", *options, "--json", "result.json")
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((folder / "result.json").read_text())
+
+
+@pytest.fixture
+def result(report):
+    return report[1]["backends"][keras.backend.backend()]
+
+
+def test_it_says_what_was_run(report, result):
+    printed, written = report
+    assert written["benchmark"] == "distillation"
+    assert written["settings"] == {"batch": BATCH, "rounds": ROUNDS, "steps": 1, "tiny": True}
+    assert written["machine"]["threads"] >= 1
+    assert result["versions"]["keras"] == keras.__version__
+    assert keras.backend.backend() in printed
+    assert all(row in printed for row in ("ours / built-in", "ours, cached / built-in", "student ran", "outside"))
+
+
+def test_all_have_the_same_losses(result):
+    assert set(result["losses"]) == CONTESTANTS
+    ours = result["losses"]["ours"]
+    assert all(losses == pytest.approx(ours, rel=1e-5) for losses in result["losses"].values())
+
+
+def test_figures_follow_from_the_seconds(result):
+    """The ratio is the median of the rounds' own ratios, not the ratio of medians."""
+    seconds = result["seconds_per_step"]
+    assert all(len(values) == ROUNDS and min(values) > 0 for values in seconds.values())
+    for key, name in (("speedup", "ours"), ("speedup_cached", "ours, cached")):
+        ratios = [theirs / ours for theirs, ours in zip(seconds["built-in"], seconds[name], strict=True)]
+        expected = {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+        assert result[key] == pytest.approx(expected)
+    of_batch = [BATCH / value for value in seconds["ours"]]
+    assert result["samples_per_second"]["ours"]["median"] == pytest.approx(statistics.median(of_batch))
+    assert result["other_share"]["high"] < 1
+
+
+def test_operations_show_how_often_the_student_runs(result):
+    counts = result["operations"]
+    alone = counts["teacher forward"] + counts["student forward and backward"]
+    assert counts["ours"] == pytest.approx(alone, rel=0.02)
+    assert 0.9 < result["student_runs_in_built_in"] < 2.1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--backends", "numpy"), "invalid choice: 'numpy'"), (("--rounds", "0"), "must be at least 1. Received: 0")],
+)
+def test_a_wrong_option_is_named(tmp_path, options, said):
+    done = run(tmp_path, *options)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_a_child_that_fails_is_told_in_one_line(tmp_path):
+    done = run(tmp_path, "--tiny", "--backends", keras.backend.backend(), "--batch", str(2**40))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"{keras.backend.backend()}: ")
