@@ -162,7 +162,9 @@ class Distiller(keras.Model):
                 them in that folder too, for later runs with the same teacher, and reads them memory-mapped. The
                 losses are those without it, provided that the examples stay the same from epoch to epoch.
                 Defaults to `False`.
-            **kwargs: As for `keras.Model.fit`.
+            **kwargs: As for `keras.Model.fit`. Of the callbacks, those that have a method
+                `on_teacher_batch_end(done, total)` are told of the batches that are looked up for `cache_teacher`;
+                `total` is `None` where it is not known.
 
         Returns:
             `keras.callbacks.History`.
@@ -178,7 +180,8 @@ class Distiller(keras.Model):
         if not cache_teacher or not self.alpha:
             return super().fit(x, y, batch_size, *args, **kwargs)
         cache = self._feature_cache(None if cache_teacher is True else cache_teacher)
-        x = with_cached_features(cache, x, batch_size, kwargs.get("steps_per_epoch"))
+        report = _teacher_report(kwargs.get("callbacks"))
+        x = with_cached_features(cache, x, batch_size, kwargs.get("steps_per_epoch"), report)
         if not getattr(x, "indexed", True):
             kwargs["shuffle"] = False  # Keras shuffles no such data without a cache either
         cache.flush()
@@ -309,6 +312,17 @@ class Distiller(keras.Model):
             for part in ("teacher", "student", "matches")
         }
         return cls(**{**config, **restored})
+
+
+def _teacher_report(callbacks):
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
+    told = [callback for callback in keras.tree.flatten(callbacks or []) if hasattr(callback, "on_teacher_batch_end")]
+
+    def report(done, total):
+        for callback in told:
+            callback.on_teacher_batch_end(done, total)
+
+    return report
 
 
 _NO_LABELS = (

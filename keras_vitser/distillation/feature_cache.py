@@ -96,8 +96,13 @@ class FeatureCache:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(self._folder.glob("*.digests.npy")):
-                digests = np.load(path)
-                self._keep(np.load(path.with_name(path.name.replace("digests", "features")), mmap_mode="r"), digests)
+                try:
+                    digests = np.load(path)
+                    features = np.load(path.with_name(path.name.replace("digests", "features")), mmap_mode="r")
+                except (OSError, EOFError, ValueError) as error:
+                    log.warning("%s is damaged (%s); its features are computed again", path, error)
+                    continue
+                self._keep(features, digests)
 
     def __call__(self, inputs):
         """Features of a batch of NumPy inputs, float32, one `(batch, ...)` a match, and how many examples were new."""
@@ -173,7 +178,7 @@ class FeatureCache:
         self._shards.append(features)
 
 
-def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None):
+def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None, report=lambda done, total: None):
     """The data of a `fit`, with the teacher's features beside each example.
 
     Args:
@@ -181,6 +186,7 @@ def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None):
         x: Arrays, a `keras.utils.PyDataset`, or anything that can be read again and again in batches of `(x, y)`.
         batch_size: As given to `fit`, for arrays.
         steps_per_epoch: As given to `fit`; refused for data that is not arrays.
+        report: Called with the batches looked at and the batches of all, `None` where that is not known.
 
     Returns:
         For arrays the `x` to give to `fit`, otherwise a `CachedBatches`.
@@ -195,13 +201,16 @@ def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None):
                 "give data that ends, and let the epoch be all of it"
             )
         batches = CachedBatches(cache, x)
-        batches.fill()
+        batches.fill(report)
         cache.freeze()
         return batches
     inputs = keras.tree.map_structure(np.asarray, x)
     size = batch_size or 32
     count = len(keras.tree.flatten(inputs)[0])
-    found = [cache(_rows(inputs, start, start + size))[0] for start in range(0, count, size)]
+    found = []
+    for number, start in enumerate(range(0, count, size), start=1):
+        found.append(cache(_rows(inputs, start, start + size))[0])
+        report(number, -(-count // size))
     return attach_teacher_features(inputs, [np.concatenate(parts) for parts in zip(*found, strict=True)])
 
 
@@ -238,7 +247,7 @@ class CachedBatches(keras.utils.PyDataset):
         self._lock = threading.Lock()
         self._start()
 
-    def fill(self):
+    def fill(self, report):
         """Runs the teacher for all examples of one pass, then reads some again to see whether they stay the same."""
         if self.indexed:
             batches = (self._source[index] for index in range(self._length))
@@ -251,6 +260,7 @@ class CachedBatches(keras.utils.PyDataset):
             examples, _ = self._count(batch)
             self._largest = max(self._largest, examples)
             length += 1
+            report(length, self._length or None)
         self._length = length
         seen = new = 0
         for _, batch in zip(range(_CHECKED_BATCHES), again, strict=False):

@@ -12,6 +12,8 @@ from keras import ops
 from keras_vitser.distillation.checkpoints import Progress, restore, state_of
 from keras_vitser.distillation.epochs import Epochs, known_length
 
+FEATURES = "features"
+
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +31,8 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
         store: `Checkpoints`, or `None`.
         callbacks: List of `keras.callbacks.Callback`.
         verbose: As for `keras.Model.fit`.
-        **fit_arguments: For `fit`.
+        **fit_arguments: For `fit`. With a store, `cache_teacher=True` keeps the features beside the checkpoints:
+            computed again in other batches, they could differ in their last bits.
 
     Returns:
         `keras.callbacks.History` from epoch 0 on.
@@ -57,6 +60,8 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
         follower.take_up(state, model)
     elif store is not None:
         follower.save(model)
+    if store is not None and fit_arguments.get("cache_teacher") is True:
+        fit_arguments["cache_teacher"] = store.folder / FEATURES
     history = history_of(model, progress.logs)
     if not progress.done:
         _train(model, ds, follower, history, epochs, callbacks, verbose, fit_arguments)

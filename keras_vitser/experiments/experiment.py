@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from keras_vitser import corpora
 from keras_vitser.audio import Augmentation
 from keras_vitser.corpora import Corpus, Example, Split, cache_folder, find_leaks, protocols
 from keras_vitser.distillation.checkpoints import Checkpoints
+from keras_vitser.distillation.resumable_fit import FEATURES
 from keras_vitser.errors import ConfigError, KerasViTSERError, RunFolderError
 from keras_vitser.evaluation import (
     Scores,
@@ -341,6 +343,7 @@ class _Experiment:
         self._save_networks(sentences)
         for store in self.stores.values():
             store.keep_newest()
+        shutil.rmtree(folder.checkpoints / FEATURES, ignore_errors=True)
         self._write_pictures_and_report(scores)
         return Run(folder.path, metrics, sentences)
 

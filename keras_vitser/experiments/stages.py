@@ -183,6 +183,9 @@ class _Progress(keras.callbacks.Callback):
             self._watcher.begin(self._stage, epoch)
         self._epoch = epoch
 
+    def on_teacher_batch_end(self, done, total):
+        self._watcher.batch("teacher features", done, total)
+
     def on_train_batch_end(self, batch, logs=None):
         self._watcher.batch(self._stage, self._epoch * self._batches + batch + 1, self._total)
 

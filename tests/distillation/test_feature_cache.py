@@ -334,3 +334,37 @@ def test_features_of_no_fixed_size_are_refused():
     distiller = Distiller(images(), images(), matches=[Match("conv", "conv")])
     with pytest.raises(DistillationError, match="only features of one size can be cached"):
         distiller.fit(np.zeros((4, 5, 5, 1)), Y[:4], verbose=0, cache_teacher=True)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "PyDataset", "generator of unknown length"])
+def test_callbacks_are_told_of_the_teachers_batches(kind):
+    class Told(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.steps = []
+
+        def on_teacher_batch_end(self, done, total):
+            self.steps.append((done, total))
+
+    class Unsized:
+        def __iter__(self):
+            return iter([(X[:6], Y[:6]), (X[6:], Y[6:])])
+
+    told = Told()
+    data = {"arrays": (X, Y), "PyDataset": (Pool(),), "generator of unknown length": (Unsized(),)}[kind]
+    settings = {"batch_size": 8} if kind == "arrays" else {}
+    Distiller(network(1), network(2)).fit(*data, cache_teacher=True, callbacks=[told], verbose=0, **settings)
+    expected = {"arrays": [(1, 3), (2, 3), (3, 3)], "PyDataset": [(1, 3), (2, 3), (3, 3)]}
+    assert told.steps == expected.get(kind, [(1, None), (2, None)])
+
+
+@pytest.mark.parametrize("kind", ["features", "digests"])
+def test_a_damaged_shard_is_computed_again(kind, tmp_path, caplog):
+    teacher = network(1)
+    Distiller(teacher, network(2)).fit(X, Y, cache_teacher=tmp_path, verbose=0)
+    (shard,) = tmp_path.rglob(f"*.{kind}.npy")
+    shard.write_bytes(shard.read_bytes()[:100])
+    again = Distiller(teacher, network(2))
+    again.fit(X, Y, cache_teacher=tmp_path, verbose=0)
+    assert "is damaged" in caplog.text
+    assert next(iter(again._feature_caches.values())).computed == len(X)

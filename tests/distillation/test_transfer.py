@@ -10,6 +10,7 @@ import pytest
 
 from keras_vitser.distillation import Match, SoftLabels, halving_schedule, transfer
 from keras_vitser.distillation.checkpoints import Checkpoints
+from keras_vitser.distillation.feature_cache import FeatureCache
 from keras_vitser.errors import CheckpointError, DistillationError
 
 from .networks import WEIGHT, X, Y, network, same, weights_of
@@ -190,6 +191,15 @@ def test_what_fit_offers_is_taken_up_too(kind, stage, tmp_path):
     keras.utils.set_random_seed(1)
     stopped(moment=(stage, 0, 1), checkpoints=tmp_path, save_interval=0, **job)
     assert_equal(taught(checkpoints=tmp_path, **job), expected)
+
+
+def test_features_of_the_teacher_are_kept_beside_the_checkpoints(tmp_path, monkeypatch):
+    stopped(ARRAYS, ("student", 0, 1), checkpoints=tmp_path, save_interval=0, cache_teacher=True)
+    asked = []
+    add = FeatureCache._add
+    monkeypatch.setattr(FeatureCache, "_add", lambda *arguments: asked.append(add(*arguments)))
+    taught(ARRAYS, checkpoints=tmp_path, cache_teacher=True)
+    assert not asked
 
 
 def test_a_dataset_with_workers_is_taken_up(tmp_path):
