@@ -15,6 +15,8 @@ class Batches(keras.utils.PyDataset):
         labels: Int array `(examples,)`, or `None` for batches of images alone.
         batch_size: Positive int; at most the number of examples is used.
         seed: Int.
+        masks: Pair of ints, the widest mask in frames and in bands (SpecAugment: Park et al. 2019, without its time
+            warp). In each image so many columns and rows at most become 0, drawn anew each epoch. Defaults to none.
 
     Example:
         >>> batches = Batches(np.zeros((10, 8, 8, 1), "float32"), np.zeros(10, int), 4, seed=0)
@@ -22,8 +24,9 @@ class Batches(keras.utils.PyDataset):
         (2, (4, 8, 8, 1))
     """
 
-    def __init__(self, images, labels, batch_size, seed):
+    def __init__(self, images, labels, batch_size, seed, masks=(0, 0)):
         super().__init__()
+        self._masks = masks
         self._images = images
         self._labels = labels
         self._batch_size = min(batch_size, len(images))
@@ -36,7 +39,10 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        x = self._images[rows]
+        x = self._images[rows]  # a copy
+        if any(self._masks):
+            for image, row in zip(x, rows, strict=True):
+                _mask(image, self._masks, np.random.default_rng((self._seed, self._epoch, row)))
         return (x,) if self._labels is None else (x, self._labels[rows])
 
     def on_epoch_end(self):
@@ -45,3 +51,11 @@ class Batches(keras.utils.PyDataset):
 
     def _shuffled(self):
         return np.random.default_rng((self._seed, self._epoch)).permutation(len(self._images))
+
+
+def _mask(image, widest, generator):
+    bands, frames, _ = image.shape
+    for limit, size, lines in zip(widest, (frames, bands), (image.swapaxes(0, 1), image), strict=True):
+        width = generator.integers(0, min(limit, size) + 1)
+        start = generator.integers(0, size - width + 1)
+        lines[start : start + width] = 0

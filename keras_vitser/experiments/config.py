@@ -103,6 +103,10 @@ class AugmentationSection(Section):
     """Factor of the speed, lowest and highest."""
     shift_seconds: NotNegative = 0.5
     """Largest shift in time, either way."""
+    time_mask: Annotated[int, Field(ge=0)] = 0
+    """Stage (a): at most so many columns of an image are blanked, drawn anew each epoch (SpecAugment)."""
+    frequency_mask: Annotated[int, Field(ge=0)] = 0
+    """Stage (a): at most so many bands of an image are blanked, drawn anew each epoch (SpecAugment)."""
 
     @model_validator(mode="after")
     def _ranges(self):

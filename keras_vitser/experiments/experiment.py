@@ -301,8 +301,9 @@ class _Experiment:
             log.info("stage teacher: skipped, the teacher is given")
             return
         network, settings = self.networks["teacher"], self.config.stages.teacher
+        masks = self.config.augmentation.time_mask, self.config.augmentation.frequency_mask
         stages.train_teacher(
-            network, train, validation, settings, self.config.seed, self.watcher, self.stores["teacher"]
+            network, train, validation, settings, self.config.seed, self.watcher, self.stores["teacher"], masks
         )
 
     def _train_student(self, train, validation) -> None:

@@ -54,6 +54,7 @@ def train_teacher(
     seed: int,
     watcher: Watcher,
     store: Checkpoints | None = None,
+    masks: tuple[int, int] = (0, 0),
 ) -> None:
     """Stage (a): the teacher learns the labels. It ends with the weights of its best epoch on `validation`."""
     network.compile(
@@ -61,7 +62,7 @@ def train_teacher(
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
-    batches = Batches(train.images, train.labels, settings.batch_size, seed)
+    batches = Batches(train.images, train.labels, settings.batch_size, seed, masks)
     _fit(network, batches, "teacher", settings, [BestEpoch(network, validation)], watcher, store)
 
 

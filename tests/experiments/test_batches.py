@@ -75,3 +75,33 @@ def test_small_sets_make_one_batch_of_all(count, size, batches, rows):
     made = Batches(images, labels, size, seed=0)
     assert [len(labels) for _, labels in epoch(made)] == [rows] * batches
     assert sorted(order(made)) == list(range(count))
+
+
+def test_masks_blank_columns_and_bands_drawn_anew_each_epoch():
+    images = np.ones((40, 12, 20, 1), "float32")
+    batches = Batches(images, None, 40, seed=2, masks=(6, 3))
+    drawn = []
+    for _ in range(2):
+        (x,) = batches[0]
+        x = x[np.argsort(batches._order)]
+        blank = x[..., 0] == 0
+        columns, bands = blank.all(axis=1).sum(axis=1), blank.all(axis=2).sum(axis=1)
+        assert (columns.min(), columns.max()) == (0, 6)
+        assert (bands.min(), bands.max()) == (0, 3)
+        # Nothing else is blank: the area is that of a block of whole columns and one of whole rows.
+        np.testing.assert_array_equal(blank.sum(axis=(1, 2)), 12 * columns + 20 * bands - columns * bands)
+        runs = np.diff(blank.all(axis=1).astype(int), axis=1, prepend=0, append=0)
+        assert (np.count_nonzero(runs == 1, axis=1) <= 1).all()
+        drawn.append(x)
+        batches.on_epoch_end()
+    assert not np.array_equal(*drawn)
+    assert np.array_equal(
+        drawn[0],
+        Batches(images, None, 40, seed=2, masks=(6, 3))[0][0][np.argsort(Batches(images, None, 40, seed=2)._order)],
+    )
+    assert images.all()
+
+
+def test_a_mask_may_be_wider_than_the_image():
+    (x,) = Batches(np.ones((50, 4, 5, 1), "float32"), None, 50, seed=0, masks=(99, 0))[0]
+    assert (x[..., 0] == 0).all(axis=(1, 2)).any()
