@@ -152,12 +152,12 @@ def resume(
         True
     """
     folder = RunFolder.open(folder)
+    if folder.finished:
+        log.info("run %s came to its end; nothing is left to do", folder.path)
+        metrics = folder.read_json("metrics.json")
+        roles = [role for role in ("teacher", "student") if role in metrics]
+        return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
     with folder.lock():
-        if folder.finished:
-            log.info("run %s came to its end; nothing is left to do", folder.path)
-            metrics = folder.read_json("metrics.json")
-            roles = [role for role in ("teacher", "student") if role in metrics]
-            return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
         config = load_config(folder.path / "config.yaml")
         prepared = _prepare(config, folder.read_json("environment.json")["data"] if data is None else data)
         folder.check_split(prepared.split)

@@ -93,7 +93,7 @@ class RunFolder:
         """Keeps all other processes out of the folder; ends with the process, however that ends.
 
         Raises:
-            RunFolderError: Another process is in it.
+            RunFolderError: Another process is in it, or it cannot be written.
         """
         lock = FileLock(self.checkpoints / ".lock", timeout=0)
         try:
@@ -101,6 +101,8 @@ class RunFolder:
             lock.acquire()
         except Timeout:
             raise RunFolderError(f"{self.path}: another process works in it; wait until it has ended") from None
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: cannot be written ({error.strerror}); mend the folder") from None
         try:
             yield
         finally:

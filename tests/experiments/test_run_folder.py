@@ -93,6 +93,18 @@ def test_one_process_works_in_a_folder(tmp_path):
         pass
 
 
+def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
+    """The administrator may write anywhere, so that the system's answer is made up."""
+    run = RunFolder.create(tmp_path, "demo")
+
+    def refuse(*args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(RunFolderError, match=r"cannot be written \(Read-only file system\)"), run.lock():
+        pass
+
+
 @pytest.mark.parametrize("missing", ["", "config.yaml", "split.csv"])
 def test_what_is_no_run_folder_is_not_taken_up(tmp_path, missing):
     folder = tmp_path / "run"
