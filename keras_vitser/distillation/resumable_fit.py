@@ -101,11 +101,11 @@ def _train(model, ds, follower, history, epochs, callbacks, verbose, fit_argumen
         raise
 
 
-def history_of(distiller, logs):
+def history_of(model, logs):
     """What a `History` would hold after epochs with these logs.
 
     Args:
-        distiller: The `Distiller` that was trained.
+        model: The `keras.Model` that was trained.
         logs: List of dicts, one an epoch.
 
     Returns:
@@ -116,7 +116,7 @@ def history_of(distiller, logs):
         {'loss': [2.0, 1.0]}
     """
     history = keras.callbacks.History()
-    history.set_model(distiller)
+    history.set_model(model)
     history.on_train_begin()
     for epoch, epoch_logs in enumerate(logs):
         history.on_epoch_end(epoch, epoch_logs)
