@@ -1,4 +1,4 @@
-"""`keras-vitser train --resume`; that the run ends as one that was not stopped is in tests/experiments/test_resume.py."""
+"""`keras-vitser train --resume`; that the run ends as if never stopped is in tests/experiments/test_resume.py."""
 
 import json
 
