@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import keras
 import numpy as np
 
-from keras_vitser.distillation.feature_cache import is_arrays
+from keras_vitser.distillation.feature_cache import is_arrays, is_endless
 from keras_vitser.errors import DistillationError
 
 _READ_TWICE = 2  # Keras looks at the first batches before it starts, to learn their shapes
@@ -67,20 +67,17 @@ def known_length(dataset):
         >>> known_length([1, 2, 3]), known_length(iter([1, 2, 3]))
         (3, None)
     """
-    if isinstance(dataset, keras.utils.PyDataset):
-        length, endless = dataset.num_batches, dataset.num_batches is None
-    else:
-        endless = hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
-        try:
-            length = None if endless else len(dataset)
-        except TypeError:
-            length = None
-    if endless:
+    if is_endless(dataset):
         raise DistillationError(
             f"an epoch of `ds` must end, and this {type(dataset).__name__} has no end; leave out `repeat`, or give a "
             "length"
         )
-    return length
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset.num_batches
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
 
 
 class Epochs(keras.utils.PyDataset):

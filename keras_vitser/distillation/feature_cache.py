@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_vitser.distillation.checkpoints import weights_digest
 from keras_vitser.distillation.taps import all_layers
 from keras_vitser.errors import DistillationError
 from keras_vitser.files import whole_file
@@ -57,12 +58,8 @@ def detach_teacher_features(x):
 def fingerprint(model, paths):
     """What a teacher's features depend on: its weights, its layers, and which features; 32 hexadecimal digits."""
     layers = [_config(layer) for layer in all_layers(model) if not isinstance(layer, keras.Model)]
-    digest = hashlib.sha256(json.dumps([paths, layers], default=str, sort_keys=True).encode())
-    for variable in model.weights:
-        array = keras.ops.convert_to_numpy(variable.value)
-        digest.update(str((array.dtype, array.shape)).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
+    parts = [paths, layers, weights_digest(model)]
+    return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class FeatureCache:
@@ -227,16 +224,14 @@ class CachedBatches(keras.utils.PyDataset):
         self.indexed = isinstance(source, keras.utils.PyDataset)
         if self.indexed:
             settings = {"workers": source.workers, "max_queue_size": source.max_queue_size}
-            endless = source.num_batches is None
         else:
             if iter(source) is source:
                 raise DistillationError(
                     f"cache_teacher reads the data more than once, and a {type(source).__name__} can be read only "
                     "once; give a dataset, or arrays"
                 )
-            endless = hasattr(source, "cardinality") and int(source.cardinality()) == -1
         super().__init__(**settings)
-        if endless:
+        if is_endless(source):
             raise DistillationError("cache_teacher needs data that ends, and this has no end; leave out `repeat`")
         self.error = None
         self._cache = cache
@@ -343,6 +338,18 @@ def is_arrays(x):
     return all(hasattr(array, "shape") for array in keras.tree.flatten(x)) and not hasattr(x, "cardinality")
 
 
+def is_endless(dataset):
+    """Whether a dataset says that it has no end.
+
+    Example:
+        >>> is_endless([1, 2])
+        False
+    """
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset.num_batches is None
+    return hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
+
+
 def _rows(inputs, start, stop):
     return keras.tree.map_structure(lambda array: array[start:stop], inputs)
 
@@ -364,11 +371,16 @@ def _config(layer):
         config = layer.get_config()
     except NotImplementedError:
         config = {}
-    return type(layer).__name__, _unnamed(config)
+    return type(layer).__name__, without_keys(config, ("name",))  # which Keras counts up within a process
 
 
-def _unnamed(config):
-    """Without the names that Keras counts up within a process."""
+def without_keys(config, keys):
+    """A serialized config without some keys, at any depth.
+
+    Example:
+        >>> without_keys({"name": "dense_1", "inner": [{"name": "dense_2", "units": 3}]}, ("name",))
+        {'inner': [{'units': 3}]}
+    """
     if isinstance(config, dict):
-        return {key: _unnamed(value) for key, value in config.items() if key != "name"}
-    return [_unnamed(value) for value in config] if isinstance(config, list | tuple) else config
+        return {key: without_keys(value, keys) for key, value in config.items() if key not in keys}
+    return [without_keys(value, keys) for value in config] if isinstance(config, list | tuple) else config

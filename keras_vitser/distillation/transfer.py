@@ -7,6 +7,7 @@ import keras
 from keras_vitser.distillation.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
 from keras_vitser.distillation.distiller import Distiller
 from keras_vitser.distillation.epochs import epochs_of
+from keras_vitser.distillation.feature_cache import without_keys
 from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.errors import DistillationError
 
@@ -146,7 +147,9 @@ def transfer(
             "tuning_epochs": tuning_epochs,
             "alpha": alpha,
             "learning_rate": learning_rate,
-            "optimizer": _settings(keras.optimizers.serialize(distillers["student"].optimizer)),
+            "optimizer": without_keys(
+                keras.optimizers.serialize(distillers["student"].optimizer), ("name", "learning_rate")
+            ),
             "batch_size": batch_size if of_arrays else None,
             "seed": seed if of_arrays else None,
             "data": "other" if data is None else data.description,
@@ -195,10 +198,3 @@ def _check(epochs, optimizer, save_interval, fit_arguments, data):
 def _arguments_of(stage, fit_arguments):
     left_out = {"callbacks", "validation_data"} if stage == "matching" else {"callbacks"}
     return {name: value for name, value in fit_arguments.items() if name not in left_out}
-
-
-def _settings(config):
-    """Of an optimizer, without its name, which Keras counts up within a process, and its rate, which is told apart."""
-    if not isinstance(config, dict):
-        return config
-    return {key: _settings(value) for key, value in config.items() if key not in ("name", "learning_rate")}
