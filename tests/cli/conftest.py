@@ -1,6 +1,9 @@
 """The command line in this process, and a small model and recordings for it."""
 
+import json
 import logging
+import os
+import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
@@ -35,6 +38,30 @@ class Ended:
         assert lines[0].startswith("error: ")
         assert "Traceback" not in self.err
         return lines[0]
+
+
+HEAVY = {"keras", "numpy", "matplotlib", "tensorflow", "jax", "torch", "scipy", "soundfile", "mlflow", "yaml"}
+
+
+def modules_of_help(commands):
+    """In a process of its own: the modules that the help of commands, each a list of words, loads; and its stderr."""
+    code = (
+        "import sys, json\n"
+        "from keras_vitser.cli.main import main\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['keras-vitser', *command, '--help']\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as ended:\n"
+        "        assert not ended.code, ended.code\n"
+        "print()\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands)], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1])), done.stderr
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """`keras-vitser config`: each value with its origin, and the schema."""
 
 import json
-import os
-import subprocess
-import sys
 
 import jsonschema
 import pytest
 import yaml
 
 from keras_vitser.experiments import Config, load_config
-from tests.cli.test_main import HEAVY
+from tests.cli.conftest import HEAVY, modules_of_help
 
 VERBS = ["show", "schema"]
 STAGES = ("teacher", "matching", "student")
@@ -121,22 +118,6 @@ def test_the_program_lists_it(command):
 
 
 def test_help_loads_nothing_heavy():
-    code = (
-        "import sys, json\n"
-        "from keras_vitser.cli.main import main\n"
-        "for verb in json.loads(sys.argv[1]):\n"
-        "    sys.argv = ['keras-vitser', 'config', verb, '--help']\n"
-        "    try:\n"
-        "        main()\n"
-        "    except SystemExit as ended:\n"
-        "        assert not ended.code, ended.code\n"
-        "print()\n"
-        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(VERBS)], capture_output=True, text=True, check=False, env=os.environ
-    )
-    assert done.returncode == 0, done.stderr
-    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    loaded, _ = modules_of_help([["config", verb] for verb in VERBS])
     assert "keras_vitser" in loaded
     assert not HEAVY & loaded

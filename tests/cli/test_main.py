@@ -1,44 +1,22 @@
 """What all commands share: help that loads little, and faults that cost one line."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import typer
 
 import keras_vitser
 from keras_vitser.cli import main as module
 from keras_vitser.cli.main import app
+from tests.cli.conftest import HEAVY, modules_of_help
 
 COMMANDS = ["train", "evaluate", "predict", "corpora"]
-HEAVY = {"keras", "numpy", "matplotlib", "tensorflow", "jax", "torch", "scipy", "soundfile", "mlflow", "yaml"}
 
 
 def test_help_loads_neither_keras_nor_numpy_nor_matplotlib():
-    """In a process of its own, for the program and for each command."""
-    code = (
-        "import sys, json\n"
-        "from keras_vitser.cli.main import main\n"
-        "for command in json.loads(sys.argv[1]):\n"
-        "    sys.argv = ['keras-vitser', *command, '--help']\n"
-        "    try:\n"
-        "        main()\n"
-        "    except SystemExit as ended:\n"
-        "        assert not ended.code, ended.code\n"
-        "print()\n"
-        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    )
-    commands = json.dumps([[], *([command] for command in COMMANDS)])
-    done = subprocess.run(
-        [sys.executable, "-c", code, commands], capture_output=True, text=True, check=False, env=os.environ
-    )
-    assert done.returncode == 0, done.stderr
-    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    """For the program and for each command."""
+    loaded, said = modules_of_help([[], *([command] for command in COMMANDS)])
     assert {"keras_vitser", "typer"} <= loaded
     assert not HEAVY & loaded
-    assert done.stderr == ""
+    assert said == ""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
