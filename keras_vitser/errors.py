@@ -82,6 +82,10 @@ class RunFolderError(KerasViTSERError, ValueError):
     """A run folder cannot be read or written."""
 
 
+class TrackingError(KerasViTSERError, ConnectionError):
+    """MLflow, or the store that it logs to, cannot be used."""
+
+
 class PredictionError(KerasViTSERError, ValueError):
     """What was given to `Recognizer.predict` cannot be answered."""
 

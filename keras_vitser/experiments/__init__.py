@@ -3,5 +3,6 @@
 from keras_vitser.experiments.config import Config, load_config
 from keras_vitser.experiments.experiment import Run, resume, run
 from keras_vitser.experiments.measuring import Measured, evaluate_model
+from keras_vitser.experiments.run_tracking import Tracked, track
 
-__all__ = ["Config", "Measured", "Run", "evaluate_model", "load_config", "resume", "run"]
+__all__ = ["Config", "Measured", "Run", "Tracked", "evaluate_model", "load_config", "resume", "run", "track"]

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_vitser import corpora
-from keras_vitser.audio import Augmentation
-from keras_vitser.corpora import Corpus, Example, Split, cache_folder, find_leaks, protocols
+from keras_vitser.corpora import Split, find_leaks
 from keras_vitser.distillation.checkpoints import Checkpoints
 from keras_vitser.distillation.resumable_fit import FEATURES
 from keras_vitser.errors import ConfigError, KerasViTSERError, RunFolderError
@@ -26,12 +23,12 @@ from keras_vitser.evaluation import (
     sentence,
     write_report,
 )
-from keras_vitser.experiments import provenance, stages
+from keras_vitser.experiments import preparation, provenance, stages
 from keras_vitser.experiments.config import Config, NetworkSection, load_config
-from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.model_card import model_card
 from keras_vitser.experiments.run_folder import RunFolder, environment
-from keras_vitser.experiments.tracking import Tracker
+from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn
+from keras_vitser.experiments.system_metrics import SystemMetrics
 from keras_vitser.files import sha256
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
@@ -176,24 +173,20 @@ class _Prepared:
 
 
 def _prepare(config: Config, data: str | os.PathLike | None) -> _Prepared:
-    front_end = _front_end(config)
-    corpus = corpora.load(config.corpus.name, data, config.corpus.classes)
-    settings = {"seed": config.seed, **config.protocol.settings()}
-    if config.protocol.name != "paper":
-        settings["copies"] = config.augmentation.copies
-    split = protocols.split(corpus, config.protocol.name, **settings)
+    front_end = preparation.front_end_of(config)
+    split = preparation.split_of(config, data)
     given = _given_networks(config, split, front_end)
     keras.utils.set_random_seed(config.seed)
     return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given))
 
 
 def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int, int], None]) -> Run:
-    tracker = Tracker(prepared.config, folder.path.parent, folder.path.name)
+    tracking = RunTracking(folder, prepared.config.tracking)
     try:
-        tracker.start(prepared.config, prepared.split)
-        finished = _Experiment(prepared, folder, tracker, progress).run()
+        tracking.start()
+        finished = _Experiment(prepared, folder, tracking, progress).run()
     except BaseException as error:
-        tracker.fail()
+        tracking.fail()
         log.warning("the run has stopped; once that is mended, go on with: keras-vitser train --resume %s", folder.path)
         if isinstance(error, OSError) and not isinstance(error, KerasViTSERError):
             raise RunFolderError(
@@ -201,7 +194,7 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
                 "before is whole: make room or mend the folder, and go on"
             ) from error
         raise
-    tracker.end(_flat_scores(finished.metrics), folder.path)
+    complete_or_warn(folder, prepared.config.tracking)
     return finished
 
 
@@ -260,16 +253,17 @@ def _networks(
 class _Experiment:
     """The steps of one run, which share config, split and folder."""
 
-    def __init__(self, prepared: _Prepared, folder: RunFolder, tracker: Tracker, progress):
+    def __init__(self, prepared: _Prepared, folder: RunFolder, tracking: RunTracking, progress):
         self.config = prepared.config
         self.split = prepared.split
         self.given = prepared.given
         self.networks = prepared.networks
         self.front_end = prepared.front_end
         self.folder = folder
-        self.tracker = tracker
+        self.tracking = tracking
+        self.system = SystemMetrics(enabled=tracking.run.run_id is not None)
         self.progress = progress
-        self.watcher = stages.Watcher(self._epoch, progress, folder.keep_progress)
+        self.watcher = stages.Watcher(self._epoch, self._batch, self._begin)
         # Config and split are those of the run folder; these can change.
         job = {"backend": keras.backend.backend(), "recordings": self.split.corpus.fingerprint}
         job |= {f"given {role}": given.sha256 for role, given in self.given.items()}
@@ -279,22 +273,12 @@ class _Experiment:
         }
 
     def run(self) -> Run:
-        train, validation, test = self._parts()
+        parts = ("train", "validation", "test")
+        train, validation, test = preparation.parts_of(self.config, self.front_end, self.split, parts, self.progress)
         self._train_teacher(train, validation)
         self._train_student(train, validation)
         logits = {role: stages.in_full_batches(network, test.images) for role, network in self.networks.items()}
         return self._report(test, {role: stages.probabilities(values) for role, values in logits.items()})
-
-    def _parts(self) -> tuple[stages.Part, stages.Part, stages.Part]:
-        augmentation = self.config.augmentation
-        strengths = Augmentation(augmentation.noise_snr_db, augmentation.speed, augmentation.shift_seconds)
-        cache = ImageCache(cache_folder(), self.front_end, strengths, self.config.seed)
-        parts = []
-        for name in ("train", "validation", "test"):
-            examples = getattr(self.split, name)
-            images = cache.images(examples, lambda done, total, name=name: self.progress(f"{name} images", done, total))
-            parts.append(stages.Part(images, _labels(self.split.corpus, examples)))
-        return tuple(parts)
 
     def _train_teacher(self, train, validation) -> None:
         if "teacher" in self.given:
@@ -314,9 +298,19 @@ class _Experiment:
             teacher, student, train, validation, settings.student, seed, self.watcher, self.stores["student"]
         )
 
+    def _begin(self, stage: str, ended: int) -> None:
+        self.folder.keep_progress(stage, ended)
+        self.tracking.begin(stage)
+
+    def _batch(self, stage: str, done: int, total: int) -> None:
+        self.system.sample()
+        self.progress(stage, done, total)
+
     def _epoch(self, row: dict[str, Any]) -> None:
+        if means := self.system.means():
+            row = row | {"system": means}
         self.folder.add_progress(row)
-        self.tracker.epoch(row)
+        self.tracking.epoch(row)
 
     def _report(self, test, probabilities) -> Run:
         split, folder = self.split, self.folder
@@ -393,24 +387,5 @@ class _Experiment:
         )
 
 
-def _front_end(config: Config) -> LogMelImage:
-    try:
-        return LogMelImage(**config.front_end.model_dump(), name="front_end")
-    except ValueError as error:
-        raise ConfigError(f"front_end: {error}") from None
-
-
 def _settings(front_end: LogMelImage) -> dict[str, Any]:
     return {key: value for key, value in front_end.get_config().items() if key not in ("name", "dtype")}
-
-
-def _labels(corpus: Corpus, examples: tuple[Example, ...]) -> np.ndarray:
-    return np.array([corpus.label_index(example.clip) for example in examples], np.int32)
-
-
-def _flat_scores(metrics: dict[str, Any]) -> dict[str, float]:
-    wanted = ("weighted_accuracy", "unweighted_accuracy", "macro_f1")
-    roles = [role for role in ("teacher", "student") if role in metrics]
-    return {f"test/{role}/{name}": metrics[role][name] for role in roles for name in wanted} | {
-        f"test/chance_{name}": value for name, value in metrics["student"]["chance"].items()
-    }

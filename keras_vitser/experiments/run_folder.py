@@ -134,7 +134,15 @@ class RunFolder:
     def write_start(self, config: Config, split: Split, data: str | os.PathLike | None) -> None:
         """Writes what is known before training: config, environment and place of the recordings, split."""
         self.write_text("config.yaml", config.to_yaml())
-        self.write_json("environment.json", environment() | {"data": None if data is None else os.path.abspath(data)})
+        recordings = {
+            "corpus": split.corpus.name,
+            "fingerprint": split.corpus.fingerprint,
+            "protocol": split.protocol,
+            "leaky": split.leaky,
+            "split": split.description,
+        }
+        place = {"data": None if data is None else os.path.abspath(data), "recordings": recordings}
+        self.write_json("environment.json", environment() | place)
         self.write_text("split.csv", _split_table(split))
 
     def check_split(self, split: Split) -> None:
@@ -149,6 +157,14 @@ class RunFolder:
                 f"{self.path}: the recordings are not those that the run began with (its split.csv says otherwise); "
                 "give them with --data, or begin a new run"
             )
+
+    def split_parts(self) -> dict[str, list[list[str]]]:
+        """The rows of `split.csv` (path, copy, label, speaker) of each part that has any."""
+        lines = (self.path / "split.csv").read_text(encoding="utf-8").splitlines()
+        parts: dict[str, list[list[str]]] = {}
+        for *cells, part in list(csv.reader(line for line in lines if not line.startswith("#")))[1:]:
+            parts.setdefault(part, []).append(cells)
+        return parts
 
     def keep_progress(self, stage: str, epochs: int) -> None:
         """Drops all lines of `progress.jsonl` after this many epochs of a stage."""

@@ -6,6 +6,7 @@ the classes that starts from the networks of the first, under the protocol that 
 
 import csv
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from keras_vitser.corpora import protocols
 from keras_vitser.errors import ConfigError, CorpusError, LeakageError, ModelFolderError, ProtocolError, RunFolderError
 from keras_vitser.experiments import load_config
 from keras_vitser.recognizer import Recognizer
-from tests.experiments.made_up import TINY
+from tests.experiments.made_up import TINY, chirp
 
 TWO = ("anger", "sadness")
 LABELS = ("anger", "happiness", "neutral", "sadness")
@@ -119,7 +120,8 @@ def split():
 class TestRunFolder:
     def test_every_file_is_there_and_none_is_half(self, first):
         files = {path.relative_to(first.folder).as_posix(): path for path in first.folder.rglob("*") if path.is_file()}
-        assert set(files) == FILES
+        tracked = {"tracking.json"} if importlib.util.find_spec("mlflow") else set()
+        assert set(files) == FILES | tracked
         assert all(path.stat().st_size for name, path in files.items() if name != "checkpoints/.lock")
 
     def test_its_name_says_corpus_protocol_and_seed(self, first):
@@ -247,51 +249,105 @@ def client(runs):
 
 @pytest.fixture(scope="module")
 def tracked(first, client):
+    """By name: the run itself as `run`, and its stages."""
     experiment = client.get_experiment_by_name("keras_vitser")
-    (tracked,) = client.search_runs([experiment.experiment_id])
-    return tracked
+    found = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in found if "mlflow.parentRunId" not in run.data.tags)
+    stages = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(found) == 1 + len(stages)
+    return {"run": parent} | {stage.info.run_name: stage for stage in stages}
 
 
 class TestTracking:
-    def test_the_run_is_finished_under_the_folders_name(self, first, tracked):
-        assert tracked.info.run_name == first.folder.name
-        assert tracked.info.status == "FINISHED"
+    def test_the_run_is_finished_under_the_folders_name_and_has_a_run_a_stage(self, first, tracked):
+        assert tracked["run"].info.run_name == first.folder.name
+        assert set(tracked) == {"run", "teacher", "matching", "student"}
+        assert {run.info.status for run in tracked.values()} == {"FINISHED"}
+
+    def test_the_run_folder_says_where_it_is(self, first, tracked):
+        state = read_json(first.folder / "tracking.json")
+        assert state == {
+            "uri": None,
+            "experiment": "keras_vitser",
+            "run": tracked["run"].info.run_id,
+            "stages": {stage: tracked[stage].info.run_id for stage in ("teacher", "matching", "student")},
+            "complete": True,
+        }
 
     def test_every_value_of_the_config_is_a_parameter(self, tracked):
-        assert tracked.data.params["stages.student.alpha"] == "10.0"
-        assert tracked.data.params["seed"] == "3"
-        assert tracked.data.params["protocol.test_speakers"] == "['speaker6']"
-        assert "stages.teacher.from" in tracked.data.params
+        params = tracked["run"].data.params
+        assert params["stages.student.alpha"] == "10.0"
+        assert params["seed"] == "3"
+        assert params["protocol.test_speakers"] == "['speaker6']"
+        assert "stages.teacher.from" in params
+        assert tracked["student"].data.params["alpha"] == "10.0"
+        assert tracked["teacher"].data.params["epochs"] == "2"
 
-    def test_the_protocol_and_the_corpus_are_tags(self, tracked, split):
-        tags = tracked.data.tags
+    def test_the_protocol_and_the_corpus_are_tags(self, first, tracked, split):
+        tags = tracked["run"].data.tags
         assert (tags["protocol"], tags["leaky"]) == ("speaker_independent", "False")
         assert tags["split"] == split.description
         assert tags["corpus.fingerprint"] == split.corpus.fingerprint
+        for sentence in first.sentences.values():
+            assert sentence in tags["mlflow.note.content"]
+
+    def test_the_parts_of_the_split_are_inputs(self, tracked, split):
+        inputs = {each.tags[0].value: each.dataset for each in tracked["run"].inputs.dataset_inputs}
+        assert set(inputs) == {"train", "validation", "test"}
+        assert len({data.digest for data in inputs.values()}) == 3
+        for part, data in inputs.items():
+            assert data.name == "demo"
+            profile = json.loads(data.profile)
+            assert profile["examples"] == len(getattr(split, part))
+            assert (profile["fingerprint"], profile["leaky"]) == (split.corpus.fingerprint, False)
+            assert json.loads(data.source)["split"] == split.description
 
     def test_each_stage_has_its_metrics_by_epoch(self, first, client, tracked):
         rows = [json.loads(line) for line in (first.folder / "progress.jsonl").read_text().splitlines()]
         for stage, epochs in (("teacher", 2), ("matching", 1), ("student", 1)):
-            history = client.get_metric_history(tracked.info.run_id, f"{stage}/loss")
+            history = client.get_metric_history(tracked[stage].info.run_id, "loss")
             expected = [(row["epoch"], row["loss"]) for row in rows if row["stage"] == stage]
             assert [(metric.step, metric.value) for metric in history] == expected
             assert len(history) == epochs
-        assert "student/validation_unweighted_accuracy" in tracked.data.metrics
+            assert 0 <= tracked[stage].data.metrics["system/cpu_utilization_percentage"] <= 100
+        assert "validation_unweighted_accuracy" in tracked["student"].data.metrics
 
     def test_the_scores_stand_beside_chance(self, first, tracked):
+        metrics = tracked["run"].data.metrics
         for role in ("teacher", "student"):
             for name in ("weighted_accuracy", "unweighted_accuracy", "macro_f1"):
-                assert tracked.data.metrics[f"test/{role}/{name}"] == first.metrics[role][name]
-        assert tracked.data.metrics["test/chance_uniform"] == 0.25
-        assert tracked.data.metrics["test/chance_largest_class"] == 0.25
+                assert metrics[f"test/{role}/{name}"] == first.metrics[role][name]
+        assert metrics["test/chance_uniform"] == 0.25
+        assert metrics["test/chance_largest_class"] == 0.25
 
     def test_figures_and_model_are_artifacts(self, client, tracked, runs):
-        def names(folder):
-            return {Path(file.path).name for file in client.list_artifacts(tracked.info.run_id, folder)}
+        def names(folder=None):
+            return {Path(file.path).name for file in client.list_artifacts(tracked["run"].info.run_id, folder)}
 
+        assert {"report.html", "config.yaml", "split.csv", "metrics.json"} <= names()
         assert {"confusion_student.png", "confusion_teacher.png", "learning_curves.png"} <= names("figures")
         assert names("model") == {"model.keras", "recognizer.json", "MODEL_CARD.md"}
-        assert Path(tracked.info.artifact_uri.removeprefix("file://")).is_relative_to(runs)
+        assert Path(tracked["run"].info.artifact_uri.removeprefix("file://")).is_relative_to(runs)
+
+    def test_mlflow_loads_the_model_without_a_pickle(self, first, tracked):
+        import mlflow
+
+        place = f"{tracked['run'].info.artifact_uri}/mlflow_model"
+        model = mlflow.pyfunc.load_model(place)
+        for seconds in (0.25, 4):
+            waveforms = np.stack([chirp(number, seconds) for number in range(3)])
+            found = model.predict(waveforms)
+            answers = Recognizer.load(first.model_folder).predict(list(waveforms), sampling_rate=16000)
+            assert list(found["label"]) == [answer.label for answer in answers]
+            expected = [answer.probabilities for answer in answers]
+            np.testing.assert_allclose(found[[f"probability_{label}" for label in LABELS]], expected, atol=1e-6)
+            np.testing.assert_allclose(found["score"], np.max(expected, axis=1), atol=1e-6)
+        assert model.metadata.signature.inputs.inputs[0].type == np.float32
+        assert model.metadata.signature.outputs.input_names() == list(found)
+        assert model.input_example.shape == (1, 16000)
+        files = [path.name for path in Path(place.removeprefix("file://")).rglob("*")]
+        assert "mlflow_model.py" in files
+        assert not [name for name in files if name.endswith((".pkl", ".pickle"))]
 
 
 @pytest.fixture(scope="module")
@@ -323,9 +379,10 @@ class TestTheSameAgain:
     def test_a_tracking_store_that_fails_stops_nothing(self, again):
         finished, lines = again
         assert (finished.folder / "metrics.json").is_file()
-        warnings = [line for line in lines if "tracking stopped" in line]
-        assert len(warnings) == 1
-        assert "\n" not in warnings[0]
+        for words in ("tracking stopped", f"keras-vitser track {finished.folder}"):
+            warnings = [line for line in lines if words in line]
+            assert len(warnings) == 1
+            assert "\n" not in warnings[0]
 
 
 @pytest.fixture(scope="module")
