@@ -52,7 +52,7 @@ test-long: .venv/.installed-test
 # torch first: its plain name in one step with others may bring several GB of CUDA packages.
 .venv/.installed-test: pyproject.toml | .venv/bin/python
 	$(PIP) "torch==2.13.0" $(TORCH_PIP_ARGS)
-	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,dev]"
+	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,dev]"
 	touch $@ .venv/.installed-demo
 
 clean:

@@ -86,6 +86,10 @@ class TrackingError(KerasViTSERError, ConnectionError):
     """MLflow, or the store that it logs to, cannot be used."""
 
 
+class TuningError(KerasViTSERError, RuntimeError):
+    """A search cannot begin or go on. What its trials found so far is kept."""
+
+
 class PredictionError(KerasViTSERError, ValueError):
     """What was given to `Recognizer.predict` cannot be answered."""
 

@@ -38,6 +38,14 @@ def choose_backend(option: str | None) -> str:
     return backend
 
 
+def backend_of(folder: Path) -> str | None:
+    """The backend that a run or search began on; what it leaves behind depends on it."""
+    try:
+        return json.loads((folder / "environment.json").read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # going on with it says what is wrong
+
+
 def _is_installed(backend: str) -> bool:
     return importlib.util.find_spec(backend) is not None
 

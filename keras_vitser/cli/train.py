@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from keras_vitser.cli.backend import choose_backend
+from keras_vitser.cli.backend import backend_of, choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log
 from keras_vitser.cli.overrides import BATCH_SIZE, EPOCHS, PROTOCOL, SEED, SET, overrides_of
 from keras_vitser.errors import ConfigError
@@ -16,7 +16,8 @@ _SPEAKERS_TO_KEEP_APART = 3  # one to test on, and two to learn from
 
 def train(
     config: str = typer.Argument(
-        None, help="A YAML file, or the name of a shipped config: demo, savee, ravdess, emodb, crema_d, folder."
+        None,
+        help="A YAML file, or the name of a shipped config: demo, savee, ravdess, emodb, crema_d, folder, paper/NAME.",
     ),
     data: Path = typer.Option(None, help="The corpus: its folder, one folder a class, or a CSV (path,label,speaker)."),
     epochs: str = EPOCHS,
@@ -38,7 +39,7 @@ def train(
     if resume is not None:
         if config is not None or overrides:
             raise ConfigError("--resume goes on with a run as it began; leave out the config and all that changes it")
-        choose_backend(backend or _backend_of(resume))
+        choose_backend(backend or backend_of(resume))
         show_log()
         from keras_vitser import experiments
 
@@ -67,14 +68,6 @@ def _show(run, as_json: bool) -> None:
     for role, sentence in run.sentences.items():
         out.print(f"{role}: {sentence}", markup=False)
     out.print(f"report: {run.folder / 'report.html'}\nmodel: {run.model_folder}", markup=False)
-
-
-def _backend_of(run: Path) -> str | None:
-    """The backend that a run began on; what it leaves behind depends on it."""
-    try:
-        return json.loads((run / "environment.json").read_text(encoding="utf-8"))["backend"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # `resume` says what is wrong
 
 
 def _for_own_recordings(data: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from keras_vitser.audio import COPIES, SAMPLING_RATE
@@ -23,6 +23,8 @@ from keras_vitser.experiments.layered_yaml import (
 )
 
 DEFAULT, OVERRIDE, GIVEN = "default", "override", "given"
+_SPACE = "tuning.space."
+_WITHOUT_SPACE = {"tuning.space": None}
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -90,6 +92,11 @@ class FrontEndSection(Section):
     """Whether row 0 is the highest band."""
     normalize_peak: bool = False
     """Whether each clip is scaled to a peak of 1 first."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of the image."""
+        return self.frames or int(self.clip_seconds * SAMPLING_RATE) // self.hop_length + 1
 
 
 class AugmentationSection(Section):
@@ -207,6 +214,53 @@ class TrackingSection(Section):
     """Name of MLflow's experiment."""
 
 
+class ValueRange(Section):
+    """The numbers from `low` to `high`, both included; whole ones where the key takes whole numbers."""
+
+    low: int | float
+    """The lowest value."""
+    high: int | float
+    """The highest value."""
+    step: Annotated[int | float, Field(gt=0)] | None = None
+    """Distance between two values. Unset: 1 for whole numbers, any distance for others."""
+    sampling: Literal["linear", "log"] = "linear"
+    """`log`: each factor is as likely as any other; for learning rates."""
+
+    @model_validator(mode="after")
+    def _limits(self):
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        if self.sampling == "log" and (self.low <= 0 or self.step is not None):
+            raise ValueError("with `sampling: log`, low must be above 0 and step unset")
+        return self
+
+
+Domain = Annotated[
+    Annotated[Annotated[list[bool | int | float | str], Field(min_length=1)], Tag("choices")]
+    | Annotated[ValueRange, Tag("range")],
+    Discriminator(lambda value: "range" if isinstance(value, dict | ValueRange) else "choices"),
+]
+
+
+class TuningSection(Section):
+    """The search of `keras-vitser tune` for the settings with the highest validation UA.
+
+    A trial trains the network by the labels alone, as stage (a) does, with the settings of its own stage.
+    """
+
+    algorithm: Literal["hyperband", "bayesian", "random"] = "hyperband"
+    """hyperband: many short trials, of which the best are trained on; bayesian: guesses from the trials so far."""
+    network: Literal["teacher", "student"] = "student"
+    """Whose section and stage are searched."""
+    trials: Count = 30
+    """The most trials. Hyperband may end earlier: 30 trials with 10 epochs."""
+    epochs: Count = 10
+    """Of a trial; the most with Hyperband."""
+    space: dict[str, Domain] | None = None
+    """By dotted key, a list of choices or a range; `student.patch_width` is the second number of `patch_size`.
+    Unset: patch width and depth."""
+
+
 class Config(Section):
     """A whole experiment: what `keras-vitser train` needs but for the place of the recordings.
 
@@ -229,6 +283,8 @@ class Config(Section):
     """The smaller network, which is shipped."""
     stages: StagesSection = StagesSection()
     """Training."""
+    tuning: TuningSection = TuningSection()
+    """What `keras-vitser tune` searches."""
     tracking: TrackingSection = TrackingSection()
     """Where MLflow writes."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -236,8 +292,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _patches_fill_the_image(self):
-        front_end = self.front_end
-        frames = front_end.frames or int(front_end.clip_seconds * SAMPLING_RATE) // front_end.hop_length + 1
+        front_end, frames = self.front_end, self.front_end.columns
         for role in ("teacher", "student"):
             bands_a_patch, frames_a_patch = getattr(self, role).patch_size
             if front_end.n_mels % bands_a_patch or frames % frames_a_patch:
@@ -252,6 +307,74 @@ class Config(Section):
         if self.stages.student.alpha == 0 and self.stages.matching.epochs == 0 and self.stages.student.epochs == 0:
             raise ValueError("stages: no epoch trains the student; raise stages.student.epochs")
         return self
+
+    @model_validator(mode="after")
+    def _search_space(self):
+        for key, domain in (self.tuning.space or {}).items():
+            known = self._searchable_keys()
+            if key not in known:
+                nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+                raise ValueError(f"tuning.space: unknown key {key!r}; {hint}Known here are {', '.join(known)}")
+            for value in _values_to_check(key, domain):
+                try:
+                    taken = self._with({key: value} | _WITHOUT_SPACE).value_at(key)
+                except ValidationError as error:
+                    reason = "; ".join(_explain(problem) for problem in error.errors())
+                    raise ValueError(f"tuning.space.{key}: {value!r} is not possible ({reason})") from None
+                step = getattr(domain, "step", None)
+                if isinstance(taken, int) and step is not None and step % 1:
+                    raise ValueError(f"tuning.space.{key}: step must be a whole number. Received: {step!r}")
+        return self
+
+    def _searchable_keys(self) -> list[str]:
+        role = self.tuning.network
+        network = [name for name in NetworkSection.model_fields if name != "patch_size"]
+        stage = [name for name in StageSection.model_fields if name != "epochs"]
+        keys = [f"{role}.patch_width", *(f"{role}.{name}" for name in network)]
+        keys += [f"stages.{role}.{name}" for name in stage]
+        if role == "teacher":  # only stage (a) masks
+            keys += ["augmentation.time_mask", "augmentation.frequency_mask"]
+        return keys
+
+    def value_at(self, key: str) -> Any:
+        """The value of a dotted key; that of `ROLE.patch_width` is the second number of `ROLE.patch_size`.
+
+        Example:
+            >>> Config().value_at("student.depth"), Config().value_at("student.patch_width")
+            (3, 1)
+        """
+        value: Any = self
+        for part in key.split("."):
+            value = value.patch_size[1] if part == "patch_width" else getattr(value, part)
+        return value
+
+    def with_values(self, values: dict[str, Any]) -> "Config":
+        """This config with other values, by dotted key as in `tuning.space`.
+
+        Args:
+            values: Values by key.
+
+        Raises:
+            ConfigError: A value is not possible.
+
+        Example:
+            >>> Config().with_values({"student.patch_width": 4}).student.patch_size
+            (128, 4)
+        """
+        try:
+            return self._with(values)
+        except ValidationError as error:
+            raise ConfigError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+    def _with(self, values: dict[str, Any]) -> "Config":
+        changed = self.model_dump(by_alias=True)
+        for key, value in values.items():
+            section, _, name = key.rpartition(".")
+            if name == "patch_width":
+                key, value = f"{section}.patch_size", (getattr(self, section).patch_size[0], value)
+            set_value(changed, key, value)
+        return Config.model_validate(changed)
 
     def to_yaml(self) -> str:
         """The config as YAML, every value spelled out; `load_config` reads it back."""
@@ -329,8 +452,12 @@ def resolve_config(
         path = config_path(source)
         name, (values, lines) = str(path), read_layers(path)
     for key, value in (overrides or {}).items():
+        origin = same_keys(value, OVERRIDE)
+        if key.startswith(_SPACE):  # whose own keys have dots
+            key, searched = _SPACE[:-1], key.removeprefix(_SPACE)
+            value, origin = {**_space(values), searched: value}, {**_space(lines), searched: origin}
         set_value(values, key, value)
-        set_value(lines, key, same_keys(value, OVERRIDE))
+        set_value(lines, key, origin)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -419,8 +546,25 @@ class _WithoutFieldTitles(GenerateJsonSchema):
         return False
 
 
+def _space(tree: dict[str, Any]) -> dict[str, Any]:
+    space = leaf_of(tree, ("tuning", "space"))
+    return space if isinstance(space, dict) else {}
+
+
+def _values_to_check(key: str, domain: "list | ValueRange") -> list[Any]:
+    """All values of a domain, or its ends where all that lies between is possible too."""
+    if not isinstance(domain, ValueRange):
+        return domain
+    whole = all(isinstance(number, int) for number in (domain.low, domain.high, domain.step or 1))
+    if key.endswith("patch_width") and whole:
+        return list(range(domain.low, domain.high + 1, domain.step or 1))
+    return [domain.low, domain.high]
+
+
 def _explain(problem: dict[str, Any]) -> str:
     place = [str(part) for part in problem["loc"]]
+    if place[:2] == _SPACE.split(".")[:2]:
+        place[3:4] = []  # which kind of domain it was taken for
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(place[:-1])
@@ -433,6 +577,8 @@ def _explain(problem: dict[str, Any]) -> str:
 
 def _known_keys(place: list[str]) -> list[str]:
     section: type[BaseModel] = Config
+    if place[:2] == _SPACE.split(".")[:2]:
+        return list(ValueRange.model_fields)
     for part in place:
         section = section.model_fields[part].annotation
     return [field.alias or name for name, field in section.model_fields.items()]

@@ -149,6 +149,8 @@ def resume(
         True
     """
     folder = RunFolder.open(folder)
+    if folder.is_search:
+        raise RunFolderError(f"{folder.path}: is a search; go on with keras-vitser tune --resume {folder.path}")
     if folder.finished:
         log.info("run %s came to its end; nothing is left to do", folder.path)
         metrics = folder.read_json("metrics.json")

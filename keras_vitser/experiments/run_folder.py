@@ -25,6 +25,7 @@ from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments.config import Config
 from keras_vitser.files import whole_file
 
+PROJECT = "tuning"  # KerasTuner's folder, in the folder of a search
 _PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "soundfile", "soxr", "mlflow")
 
 
@@ -112,6 +113,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run came to its end: the report is the last that it writes."""
         return (self.path / "report.html").is_file()
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it is the folder of a search, not of a run."""
+        return (self.path / PROJECT).is_dir()
 
     def write_text(self, name: str, text: str) -> None:
         with whole_file(self.path / name) as part:

@@ -80,6 +80,10 @@ def track(
     if alias and not register:
         raise TrackingError(f"the alias {alias!r} needs the name of a registered model; give it with --register")
     folder = RunFolder.open(folder)
+    if folder.is_search:
+        raise RunFolderError(
+            f"{folder.path}: is a search; keras-vitser tune --resume {folder.path} brings MLflow what it lacks"
+        )
     if not folder.finished:
         raise RunFolderError(
             f"{folder.path}: the run has not ended; go on with keras-vitser train --resume {folder.path}"

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from keras_vitser.cli.backend import BACKENDS, choose_backend
+from keras_vitser.cli.backend import BACKENDS, backend_of, choose_backend
 from keras_vitser.errors import BackendError
 
 
@@ -105,3 +105,12 @@ def test_one_that_is_asked_for_and_not_installed_is_refused(machine):
     machine(installed=("jax",))
     with pytest.raises(BackendError, match=r"pip install 'keras-vitser\[torch\]'"):
         choose_backend("torch")
+
+
+def test_the_backend_of_a_run_is_in_its_folder(tmp_path):
+    assert backend_of(tmp_path) is None
+    (tmp_path / "environment.json").write_text('{"backend": "jax"}')
+    assert backend_of(tmp_path) == "jax"
+    for content in ("{", "[]", "{}"):
+        (tmp_path / "environment.json").write_text(content)
+        assert backend_of(tmp_path) is None

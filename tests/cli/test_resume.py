@@ -5,7 +5,6 @@ import json
 import pytest
 
 from keras_vitser import experiments
-from keras_vitser.cli import train as module
 from tests.experiments.killable_run import of_epochs
 
 
@@ -45,11 +44,3 @@ def test_a_run_goes_on_as_it_began(command, stopped, options):
 
 def test_a_folder_that_is_no_run_is_refused(command, tmp_path):
     assert "is no run folder" in command("train", "--resume", tmp_path).refusal
-
-
-def test_the_backend_is_that_of_the_run(tmp_path):
-    (tmp_path / "environment.json").write_text('{"backend": "jax"}')
-    assert module._backend_of(tmp_path) == "jax"
-    for content in ("{", "[]", "{}"):
-        (tmp_path / "environment.json").write_text(content)
-        assert module._backend_of(tmp_path) is None

@@ -292,6 +292,11 @@ class TestRefusals:
         assert "has not ended" in line
         assert f"keras-vitser train --resume {untracked}" in line
 
+    def test_a_search(self, command, untracked):
+        (untracked / "tuning").mkdir()
+        assert f"keras-vitser tune --resume {untracked} brings" in command("track", untracked).refusal
+        assert f"keras-vitser tune --resume {untracked}" in command("train", "--resume", untracked).refusal
+
     def test_an_alias_of_no_model(self, command, untracked):
         assert "--register" in command("track", untracked, "--alias", "best").refusal
 

@@ -454,3 +454,48 @@ class TestSchema:
         assert schema["title"] == "A config of keras-vitser"
         assert set(schema["properties"]) == {"extends", *Config.model_fields}
         assert "required" not in schema
+
+
+class TestSearchSpace:
+    def test_values_are_set_by_dotted_key(self):
+        config = load_config("demo", {"tuning.space.student.depth": [1, 2]})
+        assert config.tuning.space == {"student.depth": [1, 2]}
+        changed = config.with_values({"student.patch_width": 8, "stages.student.learning_rate": 0.5})
+        assert changed.student.patch_size == (128, 8)
+        assert changed.value_at("student.patch_width") == 8
+        assert changed.stages.student.learning_rate == 0.5
+        assert load_config(changed) == changed
+
+    def test_a_file_and_an_option_are_one_space(self, write):
+        path = write("tuning: {space: {student.depth: [1, 2], stages.student.learning_rate: {low: 1e-4, high: 1}}}")
+        resolved = resolve_config(path, {"tuning.space.student.dropout": [0.5]})
+        space = resolved.config.tuning.space
+        assert list(space) == ["student.depth", "stages.student.learning_rate", "student.dropout"]
+        assert (space["stages.student.learning_rate"].low, space["stages.student.learning_rate"].high) == (1e-4, 1)
+        assert resolved.origins["tuning.space.student.dropout"] == "override"
+        assert resolved.origins["tuning.space.student.depth"].endswith("mine.yaml:1")
+
+    @pytest.mark.parametrize(
+        ("domain", "message"),
+        [
+            ("student.dpth: [1]", "unknown key 'student.dpth'; did you mean 'student.depth'?"),
+            ("teacher.depth: [1]", "unknown key 'teacher.depth'"),
+            ("augmentation.time_mask: [1]", "unknown key 'augmentation.time_mask'"),
+            ("student.depth: [1, 0]", "tuning.space.student.depth: 0 is not possible (student.depth: Input should be"),
+            ("student.depth: {low: 1, high: 2.5}", "tuning.space.student.depth: 2.5 is not possible"),
+            ("student.depth: {low: 1, high: 4, step: 0.5}", "tuning.space.student.depth: step must be a whole number"),
+            ("student.depth: {low: 3, high: 1}", "tuning.space.student.depth: low must be below high"),
+            ("student.depth: {low: 0, high: 1, sampling: log}", "low must be above 0 and step unset"),
+            ("student.depth: {low: 1, hgh: 2}", "unknown key 'tuning.space.student.depth.hgh'; did you mean 'high'?"),
+            ("student.patch_width: [1, 3]", "3 is not possible (student.patch_size must divide the image"),
+            ("student.patch_width: {low: 1, high: 4}", "3 is not possible (student.patch_size must divide the image"),
+            ("student.depth: []", "tuning.space.student.depth: List should have at least 1 item"),
+            ("student.depth: 3", "tuning.space.student.depth: Input should be a valid list"),
+        ],
+    )
+    def test_what_is_not_possible_is_named(self, write, domain, message):
+        assert message in refusal(write(f"tuning: {{space: {{{domain}}}}}"))
+
+    def test_masks_are_searched_for_the_teacher(self):
+        overrides = {"tuning.network": "teacher", "tuning.space": {"augmentation.time_mask": [0, 8]}}
+        assert load_config(None, overrides).tuning.space == {"augmentation.time_mask": [0, 8]}

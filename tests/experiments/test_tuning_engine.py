@@ -1,0 +1,147 @@
+"""A search that is stopped at any write goes on; failures are counted. Trials here train nothing."""
+
+import keras
+import pytest
+
+pytest.importorskip("keras_tuner", reason="the extra `tune` is not installed")
+
+from keras_vitser.errors import TuningError
+from keras_vitser.experiments import load_config, stages, tuning_engine, tuning_trials
+from keras_vitser.experiments.run_folder import RunFolder
+from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel
+from keras_vitser.experiments.tuning_trials import read_trials
+from tests.experiments import quick_search
+from tests.experiments.quick_search import OVERRIDES
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+NOTHING = stages.Part(None, None)
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(ViTSERHyperModel, "build", quick_search.build)
+    monkeypatch.setattr(ViTSERHyperModel, "fit", quick_search.fit)
+    monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
+
+
+def search(path, algorithm="random", trials=4, **settings):
+    """Searches in a folder, from where it stands; returns the trials."""
+    overrides = OVERRIDES | {"tuning.algorithm": algorithm, "tuning.trials": trials} | settings
+    model = ViTSERHyperModel(load_config(None, overrides), 2)
+    (path / "tuning").mkdir(exist_ok=True, parents=True)
+    folder = RunFolder(path)
+    tuning_engine.search(model, folder, NOTHING, NOTHING)
+    return read_trials(folder, model.exact)
+
+
+def told(trials):
+    timing = {"seconds"}
+    return [
+        (
+            trial.name,
+            trial.status,
+            trial.values,
+            [{k: v for k, v in row.items() if k not in timing} for row in trial.rows],
+        )
+        for trial in trials
+    ]
+
+
+@pytest.mark.parametrize("algorithm", ["random", "hyperband", "bayesian"])
+def test_a_search_stopped_at_any_write_ends_as_one_that_was_not(algorithm, tmp_path, monkeypatch):
+    expected = told(search(tmp_path / "unstopped", algorithm))
+    assert [status for _, status, _, _ in expected] == ["completed"] * 4
+    fitted = []
+    whole_file, fit = tuning_engine.whole_file, quick_search.fit
+
+    def counted(self, hp, *args, **kwargs):
+        fitted.append(hp.values)
+        return fit(self, hp, *args, **kwargs)
+
+    monkeypatch.setattr(ViTSERHyperModel, "fit", counted)
+    write = 0
+    while True:
+        write += 1
+        left = write
+
+        def stops(path):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise Stopped
+            return whole_file(path)
+
+        folder = tmp_path / f"stopped{write}"
+        with monkeypatch.context() as patched:
+            patched.setattr(tuning_engine, "whole_file", stops)
+            try:
+                search(folder, algorithm)
+                break
+            except Stopped:
+                pass
+        ended = sum(trial.status == "completed" for trial in read_all(folder))
+        fitted.clear()
+        assert told(search(folder, algorithm)) == expected, f"stopped at write {write}"
+        assert len(fitted) == len(expected) - ended, "a finished trial was tried again"
+    assert write > 10
+
+
+def read_all(path):
+    return read_trials(RunFolder(path), lambda key, value: value)
+
+
+def test_the_same_seed_gives_the_same_trials_and_another_others(tmp_path):
+    first, again, other = (told(search(tmp_path / name, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first == again != other
+
+
+def test_a_failed_trial_does_not_end_the_search(tmp_path, monkeypatch):
+    def fails(self, hp, *args, **kwargs):
+        if not failures:
+            failures.append(hp.values)
+            raise MemoryError("no room for\nthis network")
+        return quick_search.fit(self, hp, *args, **kwargs)
+
+    failures = []
+    monkeypatch.setattr(ViTSERHyperModel, "fit", fails)
+    trials = search(tmp_path)
+    assert [trial.status for trial in trials] == ["failed", *["completed"] * 3]
+    assert trials[0].message.startswith("MemoryError: no room for this network (test_tuning_engine.py:")
+    assert tuning_trials.ranked(trials)[-1].best[OBJECTIVE] == min(trial.best[OBJECTIVE] for trial in trials[1:])
+
+
+def test_hyperband_goes_on_with_the_best_where_another_failed(tmp_path, monkeypatch):
+    def fails(self, hp, *args, **kwargs):
+        if not failures:
+            failures.append(hp.values)
+            raise MemoryError
+        return quick_search.fit(self, hp, *args, **kwargs)
+
+    failures = []
+    monkeypatch.setattr(ViTSERHyperModel, "fit", fails)
+    trials = search(tmp_path, "hyperband", trials=5)
+    assert [trial.status for trial in trials] == ["failed", *["completed"] * 4]
+    assert [[row["epoch"] for row in trial.rows] for trial in trials] == [[], [1], [1], [1], [2, 3]]
+
+
+def test_three_failures_in_a_row_end_it(tmp_path, monkeypatch):
+    def fails(self, hp, *args, **kwargs):
+        raise ValueError("always")
+
+    monkeypatch.setattr(ViTSERHyperModel, "fit", fails)
+    with pytest.raises(TuningError, match=r"3 trials in a row failed.*ValueError: always"):
+        search(tmp_path)
+    assert [trial.status for trial in read_all(tmp_path)] == ["failed"] * 3
+
+
+def test_a_trial_that_ends_its_process_is_given_up(tmp_path):
+    (tmp_path / "tuning").mkdir()
+    model = ViTSERHyperModel(load_config(None, OVERRIDES), 2)
+    tuning_engine.search(model, RunFolder(tmp_path), NOTHING, NOTHING, given_up="1")
+    trials = read_all(tmp_path)
+    assert [trial.status for trial in trials] == ["completed", "failed", "completed", "completed"]
+    assert trials[1].message == "the process that trained it ended twice, without a word"
