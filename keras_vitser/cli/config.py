@@ -5,7 +5,6 @@ import json
 
 import typer
 
-from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.overrides import BATCH_SIZE, EPOCHS, PROTOCOL, SEED, SET, overrides_of
 
 config = typer.Typer(
@@ -34,7 +33,6 @@ def show(
     Examples: keras-vitser config show savee --- keras-vitser config show paper/alpha_0 --set stages.student.epochs=5
     """
     overrides = overrides_of(epochs, batch_size, protocol, seed, set_)
-    choose_backend(None)
     from keras_vitser.experiments.config import OVERRIDE, resolve_config
 
     resolved = resolve_config(source, overrides)
@@ -53,7 +51,6 @@ def schema() -> None:
 
     Example: keras-vitser config schema > keras-vitser.schema.json
     """
-    choose_backend(None)
     from keras_vitser.experiments.config import config_schema
 
     print(json.dumps(config_schema(), indent=2, ensure_ascii=False))

@@ -37,18 +37,30 @@ class _ToConsole(logging.Handler):
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+def working(task: str) -> Iterator[None]:
+    """Shows that something of unknown length goes on; silent where no one looks."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(f"{task} ..."):
+        yield
+
+
+@contextmanager
+def progress_bars(silent: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A function for `experiments.run(progress=...)`: a bar a task with the time left; silent where no one looks."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+    with Progress(*columns, console=err, transient=True, disable=silent or not err.is_terminal) as bars:
         tasks = {}
 
         def update(task: str, done: int, total: int) -> None:
             if task not in tasks:
                 tasks[task] = bars.add_task(task, total=total)
-            bars.update(tasks[task], completed=done)
+            elif done < bars.tasks[tasks[task]].completed:  # the next round, of an epoch for instance
+                bars.reset(tasks[task])
+            bars.update(tasks[task], completed=done, total=total)
 
         yield update
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log
+from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
+from keras_vitser.errors import CorpusError
 
 
 def evaluate(
@@ -21,15 +22,15 @@ def evaluate(
     Clips that the model was trained on, or its best epoch chosen by, are left out and counted; the score says whether
     it knows the speakers. Example: keras-vitser evaluate runs/RUN/model --corpus savee --data PATH/TO/savee
     """
-    choose_backend(backend)
-    show_log()
-    from keras_vitser import corpora
-    from keras_vitser.errors import CorpusError
-    from keras_vitser.experiments import evaluate_model
-    from keras_vitser.recognizer import Recognizer
-
     if corpus is None and data is None:
         raise CorpusError("say what to measure on: --data FOLDER (one folder a class), --corpus NAME --data FOLDER")
+    chosen = choose_backend(backend)
+    show_log()
+    with working(f"starting {chosen}"):
+        from keras_vitser import corpora
+        from keras_vitser.experiments import evaluate_model
+        from keras_vitser.recognizer import Recognizer
+
     recognizer = Recognizer.load(model)
     clips = corpora.load_any(data) if corpus is None else corpora.load(corpus, data)
     with progress_bars() as progress:

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, fail, out, show_log
+from keras_vitser.cli.console import BACKEND_HELP, fail, out, progress_bars, show_log, working
 from keras_vitser.errors import AudioError, PredictionError
 
 _CHUNK = 32
@@ -27,18 +27,21 @@ def predict(
 
     Example: keras-vitser predict clip.wav --model runs/RUN/model
     """
-    choose_backend(backend)
+    chosen = choose_backend(backend)
     show_log()
-    from keras_vitser.recognizer import Recognizer
+    with working(f"starting {chosen}"):
+        from keras_vitser.recognizer import Recognizer
 
-    recognizer = Recognizer.load(model)
+        recognizer = Recognizer.load(model)
     writer = _writer(as_csv, as_json, recognizer.labels)
     failed = 0
     files = _files(sources)
-    for start in range(0, len(files), _CHUNK):
-        for row in _rows(recognizer, files[start : start + _CHUNK]):
-            failed += row["error"] is not None
-            writer(row)
+    with progress_bars(silent=(as_csv or as_json) and out.is_terminal) as progress:  # the lines themselves show it
+        for start in range(0, len(files), _CHUNK):
+            progress("files", start, len(files))
+            for row in _rows(recognizer, files[start : start + _CHUNK]):
+                failed += row["error"] is not None
+                writer(row)
     writer(None)
     if failed:
         raise fail(f"{failed} of {len(files)} files could not be read; each has its reason in its line")

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import choose_backend
-from keras_vitser.cli.console import out, show_log
+from keras_vitser.cli.console import out, show_log, working
 
 
 def track(
@@ -24,9 +24,10 @@ def track(
     """
     choose_backend(None)
     show_log()
-    from keras_vitser import experiments
+    with working("tracking"):
+        from keras_vitser import experiments
 
-    tracked = experiments.track(run, uri=uri, register=register, alias=alias)
+        tracked = experiments.track(run, uri=uri, register=register, alias=alias)
     if as_json:
         print(json.dumps(dataclasses.asdict(tracked)))
         return

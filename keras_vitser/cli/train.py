@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log
+from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
 from keras_vitser.cli.overrides import BATCH_SIZE, EPOCHS, PROTOCOL, SEED, SET, overrides_of
 from keras_vitser.errors import ConfigError
 
@@ -39,9 +39,10 @@ def train(
     if resume is not None:
         if config is not None or overrides:
             raise ConfigError("--resume goes on with a run as it began; leave out the config and all that changes it")
-        choose_backend(backend or backend_of(resume))
+        chosen = choose_backend(backend or backend_of(resume))
         show_log()
-        from keras_vitser import experiments
+        with working(f"starting {chosen}"):
+            from keras_vitser import experiments
 
         with progress_bars() as progress:
             run = experiments.resume(resume, data, progress=progress)
@@ -51,9 +52,10 @@ def train(
         raise ConfigError("say what to train on: a config (keras-vitser train demo), or --data FOLDER, or both")
     if config is None:
         config, overrides = "folder", _for_own_recordings(data) | overrides
-    choose_backend(backend)
+    chosen = choose_backend(backend)
     show_log()
-    from keras_vitser import experiments
+    with working(f"starting {chosen}"):
+        from keras_vitser import experiments
 
     with progress_bars() as progress:
         run = experiments.run(config, data, runs=runs, overrides=overrides, progress=progress)

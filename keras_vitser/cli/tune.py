@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log
+from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
 from keras_vitser.cli.overrides import BATCH_SIZE, PROTOCOL, SEED, SET, overrides_of
 from keras_vitser.errors import ConfigError
 
@@ -48,9 +48,10 @@ def tune(
         backend = backend or backend_of(resume)
     elif config is None:
         raise ConfigError("say what to search with: a config (keras-vitser tune demo), or --resume RUN")
-    choose_backend(backend)
+    chosen = choose_backend(backend)
     show_log()
-    from keras_vitser.experiments import tuning
+    with working(f"starting {chosen}"):
+        from keras_vitser.experiments import tuning
 
     with progress_bars() as progress:
         search = tuning.tune(

@@ -1,5 +1,6 @@
 """An experiment from recordings to scores: split, images, three stages, measurement, run folder."""
 
+import functools
 import logging
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_vitser.corpora import Split, find_leaks
 from keras_vitser.distillation.checkpoints import Checkpoints
@@ -196,7 +198,9 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
                 "before is whole: make room or mend the folder, and go on"
             ) from error
         raise
+    progress("tracking", 0, 1)
     complete_or_warn(folder, prepared.config.tracking)
+    progress("tracking", 1, 1)
     return finished
 
 
@@ -279,8 +283,15 @@ class _Experiment:
         train, validation, test = preparation.parts_of(self.config, self.front_end, self.split, parts, self.progress)
         self._train_teacher(train, validation)
         self._train_student(train, validation)
-        logits = {role: stages.in_full_batches(network, test.images) for role, network in self.networks.items()}
-        return self._report(test, {role: stages.probabilities(values) for role, values in logits.items()})
+        probabilities = {role: self._measure(role, test.images) for role in self.networks}
+        self.progress("report", 0, 1)
+        finished = self._report(test, probabilities)
+        self.progress("report", 1, 1)
+        return finished
+
+    def _measure(self, role: str, images) -> np.ndarray:
+        told = functools.partial(self.progress, f"test of the {role}")
+        return stages.probabilities(stages.in_full_batches(self.networks[role], images, told))
 
     def _train_teacher(self, train, validation) -> None:
         if "teacher" in self.given:

@@ -1,5 +1,6 @@
 """The three stages of paper 1 (Kim and Lee 2024): teacher, matching, student."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -63,7 +64,7 @@ def train_teacher(
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     batches = Batches(train.images, train.labels, settings.batch_size, seed, masks)
-    _fit(network, batches, "teacher", settings, [BestEpoch(network, validation)], watcher, store)
+    _fit(network, batches, "teacher", settings, [BestEpoch(network, validation, watcher.batch)], watcher, store)
 
 
 def match_features(
@@ -92,14 +93,25 @@ def tune_student(
 ) -> None:
     """Stage (c): labels and feature map. It ends with the weights of its best epoch on `validation`."""
     distiller = Distiller(teacher, student, alpha=settings.alpha)
-    _distill(distiller, train, "student", settings, [BestEpoch(student, validation)], seed, watcher, store)
+    best = BestEpoch(student, validation, watcher.batch)
+    _distill(distiller, train, "student", settings, [best], seed, watcher, store)
 
 
-def in_full_batches(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What a network says of images, float32 `(examples, ...)`; one graph serves all, the last batch too."""
+def in_full_batches(
+    network: keras.Model, images: np.ndarray, told: Callable[[int, int], None] = lambda done, total: None
+) -> np.ndarray:
+    """What a network says of images, float32 `(examples, ...)`; one graph serves all, the last batch too.
+
+    Args:
+        network: The network.
+        images: float32 array `(examples, bands, frames, 1)`.
+        told: Called with the batches done and all batches.
+    """
     padding = -len(images) % _PREDICTION_BATCH
     padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
-    answers = network.predict(padded, batch_size=_PREDICTION_BATCH, verbose=0)
+    batches = len(padded) // _PREDICTION_BATCH
+    tell = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: told(batch + 1, batches))
+    answers = network.predict(padded, batch_size=_PREDICTION_BATCH, verbose=0, callbacks=[tell])
     return answers[: len(images)].astype(np.float32)
 
 
@@ -119,10 +131,17 @@ class BestEpoch(keras.callbacks.Callback):
     Args:
         network: The network that is measured.
         validation: What it is measured on.
+        told: Called with `validation`, the batches measured and all batches.
     """
 
-    def __init__(self, network: keras.Model, validation: Part):
+    def __init__(
+        self,
+        network: keras.Model,
+        validation: Part,
+        told: Callable[[str, int, int], None] = lambda task, done, total: None,
+    ):
         super().__init__()
+        self._told = functools.partial(told, "validation")
         self._network = network
         self._validation = validation
         self._best: tuple[float, float] | None = None
@@ -150,7 +169,7 @@ class BestEpoch(keras.callbacks.Callback):
             self._best = tuple(float(number) for number in best)
 
     def _score(self) -> Scores:
-        logits = in_full_batches(self._network, self._validation.images)
+        logits = in_full_batches(self._network, self._validation.images, self._told)
         names = [str(index) for index in range(logits.shape[1])]
         return score(self._validation.labels, probabilities(logits), names)
 

@@ -2,6 +2,8 @@
 
 import json
 
+from keras_vitser import corpora
+
 
 def test_scores_stand_beside_chance(command, model, class_folders):
     ended = command("evaluate", model, "--data", class_folders)
@@ -24,6 +26,7 @@ def test_json_is_the_scores(command, model, class_folders):
 
 
 def test_labels_that_the_model_does_not_know(command, model):
+    corpora.load("demo")  # the first time it is made, and says so
     assert "the model knows calm, upset" in command("evaluate", model, "--corpus", "demo").refusal
 
 

@@ -120,9 +120,16 @@ def test_the_stages_come_in_order_with_each_batch_told(trained):
         for stage, epochs in (("teacher", 3), ("matching", 6), ("student", 2))
         for step in range(1, epochs * batches + 1)
     ]
-    assert [step for step in trained.steps if step[0] != "teacher features"] == expected
+    assert [step for step in trained.steps if step[0] not in ("teacher features", "validation")] == expected
     told = [step for step in trained.steps if step[0] == "teacher features"]
     assert told == 2 * [("teacher features", step, batches) for step in range(1, batches + 1)]
+
+
+def test_validation_is_told_after_each_epoch_that_it_measures(trained):
+    epoch = CLIPS // 8
+    before = [trained.steps[index - 1] for index, step in enumerate(trained.steps) if step == ("validation", 1, 1)]
+    teacher = [("teacher", epoch * number, 3 * epoch) for number in (1, 2, 3)]
+    assert before == teacher + [("student", epoch * number, 2 * epoch) for number in (1, 2)]
 
 
 def test_the_learning_rate_is_halved_as_the_stage_says(trained):
