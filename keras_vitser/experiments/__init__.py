@@ -9,7 +9,7 @@ _HOMES = {
     "Run": "experiment",
     "Tracked": "run_tracking",
     "evaluate_model": "measuring",
-    "load_config": "config",
+    "load_config": "config_files",
     "resume": "experiment",
     "run": "experiment",
     "track": "run_tracking",
@@ -17,7 +17,8 @@ _HOMES = {
 __all__ = ["Config", "Measured", "Run", "Tracked", "evaluate_model", "load_config", "resume", "run", "track"]
 
 if TYPE_CHECKING:
-    from keras_vitser.experiments.config import Config, load_config
+    from keras_vitser.experiments.config import Config
+    from keras_vitser.experiments.config_files import load_config
     from keras_vitser.experiments.experiment import Run, resume, run
     from keras_vitser.experiments.measuring import Measured, evaluate_model
     from keras_vitser.experiments.run_tracking import Tracked, track

@@ -1,30 +1,17 @@
 """The one schema of an experiment. A YAML file states what differs from these defaults, the paper's values."""
 
 import difflib
-import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
-from pydantic.json_schema import GenerateJsonSchema
 
 from keras_vitser.audio import COPIES, SAMPLING_RATE
 from keras_vitser.errors import ConfigError
-from keras_vitser.experiments.layered_yaml import (
-    Line,
-    leaf_of,
-    leaves,
-    read_layers,
-    same_keys,
-    set_value,
-    with_comments,
-)
+from keras_vitser.experiments.layered_yaml import set_value
 
-DEFAULT, OVERRIDE, GIVEN = "default", "override", "given"
-_SPACE = "tuning.space."
-_WITHOUT_SPACE = {"tuning.space": None}
+SPACE = "tuning.space"
+_WITHOUT_SPACE = {SPACE: None}
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -320,8 +307,7 @@ class Config(Section):
                 try:
                     taken = self._with({key: value} | _WITHOUT_SPACE).value_at(key)
                 except ValidationError as error:
-                    reason = "; ".join(_explain(problem) for problem in error.errors())
-                    raise ValueError(f"tuning.space.{key}: {value!r} is not possible ({reason})") from None
+                    raise ValueError(f"tuning.space.{key}: {value!r} is not possible ({explain(error)})") from None
                 step = getattr(domain, "step", None)
                 if isinstance(taken, int) and step is not None and step % 1:
                     raise ValueError(f"tuning.space.{key}: step must be a whole number. Received: {step!r}")
@@ -365,7 +351,7 @@ class Config(Section):
         try:
             return self._with(values)
         except ValidationError as error:
-            raise ConfigError("; ".join(_explain(problem) for problem in error.errors())) from None
+            raise ConfigError(explain(error)) from None
 
     def _with(self, values: dict[str, Any]) -> "Config":
         changed = self.model_dump(by_alias=True)
@@ -381,174 +367,9 @@ class Config(Section):
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """A config, and where each of its values comes from.
-
-    Attributes:
-        config: The checked `Config`.
-        origins: From dotted key (`stages.student.epochs`) to `default`, `override`, file and line
-            (`configs/savee.yaml:21`), or `given` for what came as a `Config`.
-    """
-
-    config: Config
-    origins: dict[str, str]
-
-    def to_yaml(self) -> str:
-        """The config as YAML, every value spelled out and its origin beside it; `load_config` reads it back."""
-        return with_comments(self.config.model_dump(mode="json", by_alias=True), self.origins)
-
-
-def load_config(source: "str | os.PathLike | Config | None" = None, overrides: dict[str, Any] | None = None) -> Config:
-    """Reads and checks a config.
-
-    Args:
-        source: Path of a YAML file, the name of a shipped one (`savee`, `paper/alpha_0`, ...),
-            a `Config`, or `None` for the defaults. `extends: other.yaml` in a file names
-            the one that it is a variant of, relative to itself.
-        overrides: Values by dotted key, `{"stages.student.epochs": 5}`.
-
-    Returns:
-        The checked `Config`.
-
-    Raises:
-        ConfigError: No such file, not YAML, an unknown key or a wrong value; the message
-            names file and key, and the nearest known key.
-
-    Example:
-        >>> load_config(None, {"stages.student.epochs": 5}).stages.student.epochs
-        5
-    """
-    return resolve_config(source, overrides).config
-
-
-def resolve_config(
-    source: "str | os.PathLike | Config | None" = None, overrides: dict[str, Any] | None = None
-) -> Resolved:
-    """Reads and checks a config as `load_config` does, and keeps where each value comes from.
-
-    Args:
-        source: As for `load_config`.
-        overrides: As for `load_config`.
-
-    Returns:
-        A `Resolved`: the config, and the origin of each value.
-
-    Raises:
-        ConfigError: As for `load_config`.
-
-    Example:
-        >>> origins = resolve_config("demo", {"seed": 3}).origins
-        >>> origins["seed"], origins["front_end.n_fft"]
-        ('override', 'default')
-    """
-    name = "the config"
-    if isinstance(source, Config):
-        values = source.model_dump(by_alias=True)
-        lines = same_keys(values, GIVEN)
-    elif source is None:
-        values, lines = {}, {}
-    else:
-        path = config_path(source)
-        name, (values, lines) = str(path), read_layers(path)
-    for key, value in (overrides or {}).items():
-        origin = same_keys(value, OVERRIDE)
-        if key.startswith(_SPACE):  # whose own keys have dots
-            key, searched = _SPACE[:-1], key.removeprefix(_SPACE)
-            value, origin = {**_space(values), searched: value}, {**_space(lines), searched: origin}
-        set_value(values, key, value)
-        set_value(lines, key, origin)
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{name}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
-    places = [place for place, _ in leaves(config.model_dump(by_alias=True))]
-    return Resolved(config, {".".join(place): _origin(leaf_of(lines, place)) for place in places})
-
-
-def config_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of a config file, for editors.
-
-    Example:
-        >>> config_schema()["properties"]["seed"]["default"]
-        0
-    """
-    schema = Config.model_json_schema(by_alias=True, schema_generator=_WithoutFieldTitles)
-    base = {"type": "string", "description": "The file that this one is a variant of, relative to this one."}
-    return {
-        "$schema": _WithoutFieldTitles.schema_dialect,
-        **schema,
-        "title": "A config of keras-vitser",
-        "properties": {"extends": base, **schema["properties"]},
-    }
-
-
-def config_path(source: str | os.PathLike) -> Path:
-    """The file that a path or a shipped name (`savee`, `paper/alpha_0`) means.
-
-    Raises:
-        ConfigError: There is neither.
-    """
-    path = Path(source)
-    if path.is_file():
-        return path
-    shipped = _shipped()
-    if path.as_posix() in shipped:
-        return shipped[path.as_posix()]
-    nearest = _nearest_name(path, shipped)
-    hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise ConfigError(
-        f"{source}: there is no such config file, and no shipped config of that name.{hint} "
-        f"Shipped are {', '.join(shipped)}"
-    )
-
-
-def _shipped() -> dict[str, Path]:
-    """Files by name, which is the path below the folder of configs; those of sub-folders last."""
-    files = {
-        file.relative_to(folder).with_suffix("").as_posix(): file
-        for folder in _shipped_folders()
-        for file in folder.rglob("*.yaml")
-    }
-    return {name: files[name] for name in sorted(files, key=lambda name: (name.count("/"), name))}
-
-
-def _nearest_name(path: Path, shipped: dict[str, Path]) -> str | None:
-    """The name most like a path, as a whole or by its last part."""
-    whole = difflib.get_close_matches(path.with_suffix("").as_posix() if path.name else "", shipped, n=1)
-    if whole:
-        return whole[0]
-    by_last_part = {name.rpartition("/")[2]: name for name in reversed(shipped)}
-    last = difflib.get_close_matches(path.stem, by_last_part, n=1)
-    return by_last_part[last[0]] if last else None
-
-
-def _shipped_folders() -> list[Path]:
-    package = Path(__file__).resolve().parents[1]
-    return [folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir()]
-
-
-def _origin(line: Line | str | None) -> str:
-    if not isinstance(line, Line):
-        return line or DEFAULT
-    path = line.path
-    for folder in (Path.cwd(), *(folder.parent for folder in _shipped_folders())):
-        if path.is_relative_to(folder):
-            path = path.relative_to(folder)
-            break
-    return f"{path.as_posix()}:{line.number}"
-
-
-class _WithoutFieldTitles(GenerateJsonSchema):
-    """Pydantic's schema without the titles that only repeat the names of the fields."""
-
-    def field_title_should_be_set(self, schema):
-        return False
-
-
-def _space(tree: dict[str, Any]) -> dict[str, Any]:
-    space = leaf_of(tree, ("tuning", "space"))
-    return space if isinstance(space, dict) else {}
+def explain(error: ValidationError) -> str:
+    """What is wrong with a config, in one line, with the nearest known key for each unknown one."""
+    return "; ".join(_explain(problem) for problem in error.errors())
 
 
 def _values_to_check(key: str, domain: "list | ValueRange") -> list[Any]:
@@ -563,7 +384,7 @@ def _values_to_check(key: str, domain: "list | ValueRange") -> list[Any]:
 
 def _explain(problem: dict[str, Any]) -> str:
     place = [str(part) for part in problem["loc"]]
-    if place[:2] == _SPACE.split(".")[:2]:
+    if place[:2] == SPACE.split("."):
         place[3:4] = []  # which kind of domain it was taken for
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
@@ -577,7 +398,7 @@ def _explain(problem: dict[str, Any]) -> str:
 
 def _known_keys(place: list[str]) -> list[str]:
     section: type[BaseModel] = Config
-    if place[:2] == _SPACE.split(".")[:2]:
+    if place[:2] == SPACE.split("."):
         return list(ValueRange.model_fields)
     for part in place:
         section = section.model_fields[part].annotation

@@ -26,7 +26,8 @@ from keras_vitser.evaluation import (
     write_report,
 )
 from keras_vitser.experiments import preparation, provenance, stages
-from keras_vitser.experiments.config import Config, NetworkSection, load_config
+from keras_vitser.experiments.config import Config, NetworkSection
+from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.model_card import model_card
 from keras_vitser.experiments.run_folder import RunFolder, environment
 from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn

@@ -50,7 +50,7 @@ def role() -> str:
     return CHIEF if "chief" in os.environ[_NAME] else WORKER
 
 
-def search(
+def run_trials(
     hypermodel,
     folder: RunFolder,
     train=None,

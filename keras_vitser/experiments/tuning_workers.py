@@ -12,15 +12,15 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_vitser.errors import KerasViTSERError, TuningError
+from keras_vitser.errors import TuningError
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 
 CHIEF = "chief"
+_COMMAND = [sys.executable, "-m", "keras_vitser.experiments.tuning_part"]
 _HOST = "127.0.0.1"
 _MOST_DEATHS = 3  # of a worker, between two trials
 _POLL_SECONDS = 0.5
@@ -142,27 +142,3 @@ def _end(process: subprocess.Popen) -> None:
             process.kill()
             process.wait()
     process.stdin.close()
-
-
-_COMMAND = [sys.executable, "-m", __spec__.name]
-
-
-def _main(folder: str, data: str, given_up: str) -> None:
-    """A chief or worker, as a process of its own."""
-    threading.Thread(target=_end_with_the_launcher, daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from keras_vitser.experiments import tuning
-
-    try:
-        tuning.take_part(folder, json.loads(data), json.loads(given_up))
-    except KerasViTSERError as error:
-        sys.exit(f"error: {error}")
-
-
-def _end_with_the_launcher() -> None:
-    os.read(sys.stdin.fileno(), 1)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -1,6 +1,6 @@
 """Searches whose trials train nothing: a score follows from the values. As a program, a chief or worker of one.
 
-`python -m tests.experiments.quick_search ARGUMENTS`: `keras_vitser.experiments.tuning_workers` with such trials, each
+`python -m tests.experiments.quick_search ARGUMENTS`: `keras_vitser.experiments.tuning_part` with such trials, each
 of which takes a while.
 """
 
@@ -58,9 +58,9 @@ def fit(self, hp, model, x, y, *, validation_data, epochs=None, initial_epoch=0,
 PAUSE = 0.0
 
 if __name__ == "__main__":
-    from keras_vitser.experiments import tuning_workers
+    from keras_vitser.experiments import tuning_part
     from keras_vitser.experiments.tuning import ViTSERHyperModel
 
     PAUSE = 0.3
     ViTSERHyperModel.build, ViTSERHyperModel.fit = build, fit
-    tuning_workers._main(*sys.argv[1:])
+    tuning_part.main(*sys.argv[1:])

@@ -34,7 +34,7 @@ def search(path, algorithm="random", trials=4, **settings):
     model = ViTSERHyperModel(load_config(None, overrides), 2)
     (path / "tuning").mkdir(exist_ok=True, parents=True)
     folder = RunFolder(path)
-    tuning_engine.search(model, folder, NOTHING, NOTHING)
+    tuning_engine.run_trials(model, folder, NOTHING, NOTHING)
     return read_trials(folder, model.exact)
 
 
@@ -141,7 +141,7 @@ def test_three_failures_in_a_row_end_it(tmp_path, monkeypatch):
 def test_a_trial_that_ends_its_process_is_given_up(tmp_path):
     (tmp_path / "tuning").mkdir()
     model = ViTSERHyperModel(load_config(None, OVERRIDES), 2)
-    tuning_engine.search(model, RunFolder(tmp_path), NOTHING, NOTHING, given_up="1")
+    tuning_engine.run_trials(model, RunFolder(tmp_path), NOTHING, NOTHING, given_up="1")
     trials = read_all(tmp_path)
     assert [trial.status for trial in trials] == ["completed", "failed", "completed", "completed"]
     assert trials[1].message == "the process that trained it ended twice, without a word"
