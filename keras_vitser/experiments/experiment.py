@@ -194,10 +194,7 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
         tracking.fail()
         log.warning("the run has stopped; once that is mended, go on with: keras-vitser train --resume %s", folder.path)
         if isinstance(error, OSError) and not isinstance(error, KerasViTSERError):
-            raise RunFolderError(
-                f"{error.filename or folder.path}: cannot be written ({error.strerror or error}); what was saved "
-                "before is whole: make room or mend the folder, and go on"
-            ) from error
+            raise folder.cannot_be_written(error) from error
         raise
     progress("tracking", 0, 1)
     complete_or_warn(folder, prepared.config.tracking)

@@ -119,6 +119,13 @@ class RunFolder:
         """Whether it is the folder of a search, not of a run."""
         return (self.path / PROJECT).is_dir()
 
+    def cannot_be_written(self, error: OSError) -> RunFolderError:
+        """What to raise in place of an error of the disk."""
+        return RunFolderError(
+            f"{error.filename or self.path}: cannot be written ({error.strerror or error}); what was saved before is "
+            "whole: make room or mend the folder, and go on"
+        )
+
     def write_text(self, name: str, text: str) -> None:
         with whole_file(self.path / name) as part:
             part.write_text(text, encoding="utf-8")

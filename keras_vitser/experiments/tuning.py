@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_vitser.corpora import Split
-from keras_vitser.errors import KerasViTSERError, ProtocolError, RunFolderError, TuningError
+from keras_vitser.errors import KerasViTSERError, ProtocolError, TuningError
 from keras_vitser.experiments import preparation, tuning_workers
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.config_files import load_config
@@ -145,10 +145,7 @@ def _followed(work, folder: RunFolder, hypermodel: ViTSERHyperModel, split: Spli
         follower.end(failed=True)
         log.warning("the search has stopped; go on with: keras-vitser tune --resume %s", folder.path)
         if isinstance(error, OSError) and not isinstance(error, KerasViTSERError):
-            raise RunFolderError(
-                f"{error.filename or folder.path}: cannot be written ({error.strerror or error}); what was saved "
-                "before is whole: make room or mend the folder, and go on"
-            ) from error
+            raise folder.cannot_be_written(error) from error
         raise
     follower.end()
     return search
