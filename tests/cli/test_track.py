@@ -242,6 +242,7 @@ def test_a_run_goes_to_another_place(command, untracked, tmp_path):
     ended = command("track", untracked, "--uri", uri)
     assert ended.code == 0, ended.err
     assert "mlflow models serve --env-manager local" in ended.out
+    assert "Downloading" not in ended.err
     other = mlflow.MlflowClient(tracking_uri=uri)
     assert content(other, untracked)["run"]["status"] == "FINISHED"
     assert state_of(untracked)["uri"] == uri
