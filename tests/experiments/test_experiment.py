@@ -160,10 +160,11 @@ class TestRunFolder:
         ]  # fmt: skip
         assert all(np.isfinite(row["loss"]) for row in rows)
 
-    def test_progress_is_shown_for_images_and_stages(self, first, steps):
+    def test_progress_is_shown_from_images_to_tracking(self, first, steps):
         tasks = list(dict.fromkeys(task for task, _, _ in steps))
         assert tasks == [
-            "train images", "validation images", "test images", "teacher", "teacher features", "matching", "student",
+            "train images", "validation images", "test images", "teacher", "validation", "teacher features",
+            "matching", "student", "test of the teacher", "test of the student", "report", "tracking",
         ]  # fmt: skip
         for task in tasks:
             _, done, total = [step for step in steps if step[0] == task][-1]
