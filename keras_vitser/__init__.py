@@ -18,6 +18,7 @@ _MODULES = (
     "experiments",
     "layers",
     "models",
+    "serving",
 )
 _NAMES = {
     "Distiller": "keras_vitser.distillation",

@@ -90,6 +90,10 @@ class TuningError(KerasViTSERError, RuntimeError):
     """A search cannot begin or go on. What its trials found so far is kept."""
 
 
+class ExportError(KerasViTSERError, ValueError):
+    """A model cannot be exported as asked."""
+
+
 class PredictionError(KerasViTSERError, ValueError):
     """What was given to `Recognizer.predict` cannot be answered."""
 

@@ -141,9 +141,7 @@ class Recognizer:
             ModelFolderError: The folder is missing, is no model folder, or a file in it is
                 missing, was changed, or comes from a newer version.
         """
-        folder = Path(folder)
-        if not (folder / SETTINGS_FILE).is_file() and (folder / "model" / SETTINGS_FILE).is_file():
-            folder = folder / "model"
+        folder = model_folder(folder)
         settings = _read_settings(folder)
         try:
             labels = tuple(settings["labels"])
@@ -280,6 +278,19 @@ class Recognizer:
                 "were used, as the network was trained",
                 stacklevel=3,
             )
+
+
+def model_folder(folder: str | os.PathLike) -> Path:
+    """The model folder that a path means: itself, or the one in a run.
+
+    Example:
+        >>> model_folder("no/such/folder").as_posix()
+        'no/such/folder'
+    """
+    folder = Path(folder)
+    if not (folder / SETTINGS_FILE).is_file() and (folder / "model" / SETTINGS_FILE).is_file():
+        return folder / "model"
+    return folder
 
 
 def _without_optimizer(network: keras.Model) -> keras.Model:

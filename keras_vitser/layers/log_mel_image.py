@@ -160,8 +160,12 @@ class LogMelImage(keras.layers.Layer):
         padded = ops.pad(waveforms, ((0, 0), (before, max(after, 0))))
         frames = ops.extract_sequences(padded, self.win_length, self.hop_length)
         frames = frames[:, : self.spectrogram_frames] * ops.convert_to_tensor(self._window)
+        return ops.matmul(self._power(frames), ops.convert_to_tensor(self._bank))
+
+    def _power(self, frames):
+        """Power spectra `(batch, frames, n_fft // 2 + 1)` of windowed samples `(batch, frames, win_length)`."""
         real, imaginary = ops.rfft(frames, fft_length=self.n_fft)
-        return ops.matmul(ops.square(real) + ops.square(imaginary), ops.convert_to_tensor(self._bank))
+        return ops.square(real) + ops.square(imaginary)
 
     def _interpolated(self, power, largest):
         """Scaled dB at the columns' positions; logs are taken only of the frames read."""

@@ -11,8 +11,13 @@ PACKAGE = Path(keras_vitser.__file__).parent
 BACKENDS = {"tensorflow", "jax", "torch"}
 ALLOWED = {
     "audio/tfio_reading.py",
-    "serving/export.py",
+    "serving/dft_by_matrices.py",
+    "serving/litert_export.py",
+    "serving/onnx_export.py",
+    "serving/saved_model.py",
     "serving/server.py",
+    "serving/warmup.py",
+    "serving/wav_graph.py",
     "models/author_checkpoint.py",
     *(f"distillation/train_step/{backend}.py" for backend in BACKENDS),
 }

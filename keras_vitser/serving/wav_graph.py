@@ -1,0 +1,254 @@
+"""WAV files to waveforms in TensorFlow's own ops, as `keras_vitser.audio.read_waveform` does it outside a graph.
+
+A served model cannot call libsndfile or soxr. So the graph reads the header, decodes PCM of 8, 16, 24 and 32 bits and
+32-bit float, takes the mean of the channels, and resamples by the filters that `resampling_filters` measured. Other
+files are refused as `read_waveform` refuses them; the message says which file of a batch, and what is wrong with it.
+"""
+
+from collections.abc import Iterable
+
+from keras_vitser.audio import SAMPLING_RATE
+from keras_vitser.audio.reading import LIMIT_SECONDS
+from keras_vitser.serving.resampling_filters import SERVED_RATES, ResamplingFilter, measured_filter
+
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # format tags of the chunk `fmt `
+_ENCODINGS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32))  # tag, bits a sample
+_SUB_FORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of an extensible format, after its tag
+_OPEN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # that a writer leaves while it streams: the sound goes to the file's end
+_FORMAT_BYTES = 40  # of the chunk `fmt `, at most
+_MAX_CHUNKS = 1000
+
+
+class WavReader:
+    """A part of a graph that turns WAV files into waveforms.
+
+    Args:
+        sampling_rate: Positive int, Hz. Rate of the waveforms. Defaults to 16000.
+        rates: Rates that files may have, Hz.
+
+    Example:
+        >>> WavReader(rates=[8000, 16000]).rates
+        (8000, 16000)
+    """
+
+    def __init__(self, sampling_rate: int = SAMPLING_RATE, rates: Iterable[int] = SERVED_RATES):
+        self.sampling_rate = sampling_rate
+        self.rates = tuple(rates)
+        self._filters = [None if rate == sampling_rate else measured_filter(rate, sampling_rate) for rate in self.rates]
+
+    def batch(self, files, samples: int):
+        """The first `samples` of each file, padded with zeros at their end.
+
+        Args:
+            files: String tensor `(batch,)`, whole files.
+            samples: Positive int.
+
+        Returns:
+            float32 tensor `(batch, samples)`. Where a file is refused, running it raises `InvalidArgumentError`.
+        """
+        import tensorflow as tf
+
+        def row(place_and_file):
+            place, file = place_and_file
+            waveform = self.waveform(file, tf.strings.format("audio_bytes[{}] ", place), samples)
+            return tf.pad(waveform, [[0, samples - tf.shape(waveform)[0]]])
+
+        with tf.control_dependencies([refuse([(tf.size(files) == 0, "audio_bytes holds no file")])]):
+            places = tf.range(tf.shape(files)[0])
+        return tf.map_fn(row, (places, files), fn_output_signature=tf.TensorSpec((samples,), tf.float32))
+
+    def waveform(self, file, name, most_samples: int | None = None):
+        """One file.
+
+        Args:
+            file: String tensor `()`, a whole file.
+            name: String tensor `()`, what messages call it, with a space behind.
+            most_samples: Positive int; what comes later in the file is not resampled. Defaults to all.
+
+        Returns:
+            float32 tensor `(samples,)`.
+        """
+        import tensorflow as tf
+
+        data = tf.io.decode_raw(file, tf.uint8)
+        header = _Header(data)
+        with tf.control_dependencies([refuse(header.faults(self.rates), name)]):
+            sound = tf.identity(header.sound(data))
+        waveform = _decoded(sound, header)
+        place = tf.argmax(tf.equal(header.rate, self.rates))
+        stages = [lambda each=each: _resampled(waveform, each, most_samples) for each in self._filters]
+        resampled = tf.switch_case(tf.cast(place, tf.int32), stages)
+        faults = [
+            (~tf.reduce_all(tf.math.is_finite(waveform)), "holds samples that are NaN or infinite"),
+            (tf.size(resampled) == 0, f"lasts less than one sample at {self.sampling_rate} Hz; expected a recording"),
+        ]
+        with tf.control_dependencies([refuse(faults, name)]):
+            return tf.identity(resampled)
+
+
+class _Header:
+    """What the chunks of a WAV file say, as int64 tensors `()`; nonsense where there are faults."""
+
+    def __init__(self, data):
+        import tensorflow as tf
+
+        self._size = tf.size(data, tf.int64)
+        start = tf.pad(data[:12], [[0, 12 - tf.size(data[:12])]])
+        self._is_wav = _number(start[:4]) == _code(b"RIFF")
+        self._is_wav &= _number(start[8:]) == _code(b"WAVE")
+        format_at, format_length, self._data_at, self._declared = self._chunks(data)
+        self._has_format = (format_at >= 0) & (format_length >= 16) & (format_at + 16 <= self._size)
+        self._has_data = self._data_at >= 0
+
+        fields = data[tf.maximum(format_at, 0) :][: tf.clip_by_value(format_length, 0, _FORMAT_BYTES)]
+        fields = tf.ensure_shape(tf.pad(fields, [[0, _FORMAT_BYTES - tf.size(fields)]]), (_FORMAT_BYTES,))
+        self.channels = _number(fields[2:4])
+        self.rate = _number(fields[4:8])
+        self._frame_bytes = _number(fields[12:14])
+        self.bits = _number(fields[14:16])
+        tag, sub_tag = _number(fields[:2]), _number(fields[24:26])
+        is_extensible = tf.reduce_all(fields[26:] == list(_SUB_FORMAT_TAIL)) & (tag == _EXTENSIBLE)
+        self.tag = tf.where(is_extensible, sub_tag, tag)
+
+        there = self._size - self._data_at
+        self._is_open = tf.reduce_any(self._declared == list(_OPEN_LENGTHS))
+        self._length = tf.where(self._is_open, there, tf.minimum(self._declared, there))
+        self.frames = self._length // tf.maximum(self._frame_bytes, 1)
+
+    @staticmethod
+    def _chunks(data):
+        """Where the chunks `fmt ` and `data` begin and how long they say they are; -1 where there is none."""
+        import tensorflow as tf
+
+        size = tf.size(data, tf.int64)
+
+        def goes_on(count, position, format_at, format_length, data_at, declared):
+            return (count < _MAX_CHUNKS) & (position + 8 <= size) & ((format_at < 0) | (data_at < 0))
+
+        def look(count, position, format_at, format_length, data_at, declared):
+            begin = position + 8
+            name, length = _number(data[position : position + 4]), _number(data[position + 4 : begin])
+            is_format = (name == _code(b"fmt ")) & (format_at < 0)
+            is_data = (name == _code(b"data")) & (data_at < 0)
+            return (
+                count + 1,
+                begin + length + length % 2,
+                tf.where(is_format, begin, format_at),
+                tf.where(is_format, length, format_length),
+                tf.where(is_data, begin, data_at),
+                tf.where(is_data, length, declared),
+            )
+
+        none = tf.constant(-1, tf.int64)
+        start = (tf.constant(0), tf.constant(12, tf.int64), none, none, none, none)
+        return tf.while_loop(goes_on, look, start)[2:]
+
+    def faults(self, rates):
+        """Pairs of a bool tensor and what is wrong where it holds, the gravest first."""
+        import tensorflow as tf
+
+        is_known = [(self.tag == tag) & (self.bits == bits) for tag, bits in _ENCODINGS]
+        encoding = (
+            "its samples are of format {} with {} bits; expected PCM (format 1) of 8, 16, 24 or 32 bits, or "
+            "float (format 3) of 32 bits"
+        )
+        served = ", ".join(str(rate) for rate in rates)
+        cut_short = "ends before the sound that its header promises; copy or record it again"
+        return [
+            (self._size == 0, "is empty; expected the bytes of a WAV file"),
+            (~self._is_wav, "is no WAV file: it does not begin with RIFF and WAVE"),
+            (~self._has_data & ~self._has_format, cut_short),
+            (~self._has_format, "is damaged: it has no whole chunk `fmt `"),
+            (~self._has_data, cut_short),
+            (~tf.reduce_any(is_known), tf.strings.format(encoding, (self.tag, self.bits))),
+            (
+                (self.channels == 0) | (self._frame_bytes * 8 != self.channels * self.bits),
+                "is damaged: channels, bits and bytes a frame do not fit together",
+            ),
+            (
+                ~tf.reduce_any(self.rate == list(rates)),
+                tf.strings.format(f"has a sampling rate of {{}} Hz; expected one of {served}", self.rate),
+            ),
+            (~self._is_open & (self._data_at + self._declared > self._size), cut_short),
+            (self.frames == 0, "holds no samples; expected a recording"),
+            (
+                self.frames > tf.cast(LIMIT_SECONDS, tf.int64) * self.rate,
+                f"lasts longer than {LIMIT_SECONDS:g} s; cut it into shorter files",
+            ),
+        ]
+
+    def sound(self, data):
+        """The bytes of the whole frames."""
+        return data[self._data_at :][: self.frames * self._frame_bytes]
+
+
+def _code(name: bytes) -> int:
+    return int.from_bytes(name, "little")
+
+
+def _number(little_endian):
+    """An int64 of a few bytes."""
+    import tensorflow as tf
+
+    values = tf.cast(little_endian, tf.int64)
+    return tf.reduce_sum(values * 256 ** tf.range(tf.size(values, tf.int64)))
+
+
+def refuse(faults, name=""):
+    """An op that raises the first fault that holds, if any.
+
+    Args:
+        faults: Pairs of a bool tensor `()` and the words for where it holds.
+        name: String tensor, what is at fault; stands before the words.
+    """
+    import tensorflow as tf
+
+    words = tf.constant("")
+    for holds, fault in reversed(faults):
+        words = tf.where(holds, fault, words)
+    return tf.debugging.Assert(words == "", [tf.strings.join([name, words])])
+
+
+def _decoded(sound, header):
+    """float32 `(frames,)`: the mean of the channels, full scale at -1 and 1."""
+    import tensorflow as tf
+
+    def whole(size, kind):
+        return lambda: tf.cast(tf.bitcast(tf.reshape(sound, (-1, size)), kind), tf.float32) / 2.0 ** (8 * size - 1)
+
+    def three_bytes():
+        low = tf.pad(tf.reshape(sound, (-1, 3)), [[0, 0], [1, 0]])
+        return tf.cast(tf.bitcast(low, tf.int32), tf.float32) / 2.0**31
+
+    decoders = [
+        lambda: (tf.cast(sound, tf.float32) - 128) / 128,
+        whole(2, tf.int16),
+        three_bytes,
+        whole(4, tf.int32),
+        lambda: tf.bitcast(tf.reshape(sound, (-1, 4)), tf.float32),
+    ]
+    matches = tf.stack([(header.tag == tag) & (header.bits == bits) for tag, bits in _ENCODINGS])
+    place = tf.cast(tf.argmax(tf.cast(matches, tf.int32)), tf.int32)
+    samples = tf.switch_case(place, decoders)
+    return tf.reduce_mean(tf.reshape(samples, (-1, header.channels)), axis=1)
+
+
+def _resampled(waveform, each: ResamplingFilter | None, most_samples: int | None):
+    import tensorflow as tf
+
+    if each is None:
+        return waveform[:most_samples]
+    wanted = each.samples_after(tf.size(waveform, tf.int64))
+    if most_samples is not None:
+        wanted = tf.minimum(wanted, most_samples)
+    width, phases = each.taps.shape
+    frames = -(-wanted // phases)
+    # As many samples as the frames read: those there are, and zeros around them.
+    read = tf.maximum(frames - 1, 0) * each.stride + width - each.before
+    known = waveform[:read]
+    padded = tf.pad(known, [[each.before, read - tf.size(known, tf.int64)]])
+    kernel = tf.constant(each.taps[:, None, :])
+    resampled = tf.nn.conv1d(padded[None, :, None], kernel, stride=each.stride, padding="VALID")
+    start = waveform[: len(each.first_taps)]
+    first = tf.linalg.matvec(tf.constant(each.first_taps)[: tf.size(start)], start, transpose_a=True)
+    return tf.concat([first, tf.reshape(resampled, [-1])[each.first_taps.shape[1] :]], axis=0)[:wanted]
