@@ -14,7 +14,8 @@ from keras_vitser.serving.resampling_filters import SERVED_RATES, ResamplingFilt
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # format tags of the chunk `fmt `
 _ENCODINGS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32))  # tag, bits a sample
 _SUB_FORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of an extensible format, after its tag
-_OPEN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # that a writer leaves while it streams: the sound goes to the file's end
+_OPEN_LENGTHS = (0x7FFFFFFF, 0xFFFFFFFF)  # that a writer leaves while it streams: the sound goes to the file's end
+_UNWRITTEN = 8  # what libsndfile knows a length of 0 to be open by: the length of the file itself
 _FORMAT_BYTES = 40  # of the chunk `fmt `, at most
 _MAX_CHUNKS = 1000
 
@@ -112,6 +113,7 @@ class _Header:
 
         there = self._size - self._data_at
         self._is_open = tf.reduce_any(self._declared == list(_OPEN_LENGTHS))
+        self._is_open |= (self._declared == 0) & (_number(start[4:8]) == _UNWRITTEN)
         self._length = tf.where(self._is_open, there, tf.minimum(self._declared, there))
         self.frames = self._length // tf.maximum(self._frame_bytes, 1)
 

@@ -1,0 +1,52 @@
+"""A small model, exported once, and the C libraries that load it."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_vitser import serving
+from keras_vitser.layers import LogMelImage
+from keras_vitser.models import ViTSER
+from keras_vitser.recognizer import Recognizer
+from tests.serving.c_library import OTHER_LIBRARY_VARIABLE, installed_library
+
+LABELS = ("anger", "happiness", "wütend")
+CARD = "# A card\n\nFür Versuche.\n"
+
+
+def make_recognizer(**settings):
+    """An untrained network with large kernels, so that different sounds have clearly different answers."""
+    sizes = {"hidden_dim": 16, "depth": 2, "num_heads": 2, "head_dim": 8, "mlp_dim": 16}
+    network = ViTSER.student(3, image_size=(16, 16), patch_size=(8, 2), **sizes)
+    generator = np.random.default_rng(2)
+    network.set_weights([generator.normal(0, 0.5, old.shape) if old.ndim > 1 else old for old in network.get_weights()])
+    return Recognizer(network, LABELS, LogMelImage(n_mels=16, frames=16, hop_length=256, **settings))
+
+
+@pytest.fixture(scope="session")
+def recognizer():
+    return make_recognizer()
+
+
+@pytest.fixture(scope="session")
+def model(recognizer, tmp_path_factory):
+    """The model's folder, written by the backend of this process."""
+    return recognizer.save(tmp_path_factory.mktemp("model") / "model", CARD)
+
+
+@pytest.fixture(scope="session")
+def exported(model, tmp_path_factory):
+    return serving.export(model, tmp_path_factory.mktemp("models") / "vit_ser", version=3)
+
+
+@pytest.fixture(scope="session", params=["installed", "other"])
+def library(request):
+    """Folder of a TensorFlow library: the one that exports, and the older one of `KERAS_VITSER_OTHER_TENSORFLOW`."""
+    if request.param == "installed":
+        return installed_library()
+    folder = os.environ.get(OTHER_LIBRARY_VARIABLE)
+    if not folder:
+        pytest.skip(f"{OTHER_LIBRARY_VARIABLE} names no folder of another version's libtensorflow_cc.so.2")
+    return Path(folder)
