@@ -18,6 +18,7 @@ from keras_vitser import errors
 from keras_vitser.errors import BackendError, ExportError, KerasViTSERError
 from keras_vitser.files import whole_file, whole_folder
 
+_COMMAND = [sys.executable, "-m", "keras_vitser.serving.export_process"]
 _PACKAGES = {  # that a format needs beside TensorFlow
     "saved_model": (),
     "onnx": ("onnx", "tf2onnx"),
@@ -141,8 +142,9 @@ def _in_a_process(job: dict) -> dict:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    command = [sys.executable, "-m", "keras_vitser.serving.export_process", json.dumps(job)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    ended = subprocess.run(
+        [*_COMMAND, json.dumps(job)], env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
     try:
         done = json.loads(ended.stdout.splitlines()[-1])
     except (ValueError, IndexError):

@@ -70,13 +70,14 @@ def _litert(recognizer, part: Path, about: dict[str, Any], card: str, job: dict[
 
     sentence = ""
     if job["int8"]:
-        from keras_vitser.serving.int8_loss import int8_loss
+        from keras_vitser.serving.int8_loss import clips_of_test, int8_loss
 
+        clips = clips_of_test(job["model"], job["data"])  # first, as this is what may be wrong
         with tempfile.TemporaryDirectory() as folder:
             float32 = Path(folder) / "float32.tflite"
             write_litert(recognizer, float32)
             quantize_weights(float32, part)
-            sentence = int8_loss(job["model"], job["data"], recognizer, float32, part)
+            sentence = int8_loss(clips, recognizer, float32, part)
     else:
         write_litert(recognizer, part)
     attach(part, about, card)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vitser.audio import read_waveform
+from keras_vitser.corpora import Clip
 from keras_vitser.evaluation import score
 from keras_vitser.experiments import load_config
 from keras_vitser.experiments.preparation import split_of
@@ -16,18 +17,12 @@ from keras_vitser.serving.litert_export import litert_probabilities
 _CHUNK = 32
 
 
-def int8_loss(run: str | os.PathLike, data: str | None, recognizer: Recognizer, float32: Path, int8: Path) -> str:
-    """Measures both files on the run's test clips as they were recorded.
+def clips_of_test(run: str | os.PathLike, data: str | None) -> list[Clip]:
+    """The clips of a run's test part as they were recorded, without augmented copies.
 
     Args:
         run: The run folder.
         data: Where the recordings are. Defaults to where they were.
-        recognizer: The run's model.
-        float32: A LiteRT file.
-        int8: The same with quantised weights.
-
-    Returns:
-        One line with both unweighted accuracies and their difference.
 
     Raises:
         RunFolderError: The folder is no run folder, or the recordings are not those of the run.
@@ -38,7 +33,21 @@ def int8_loss(run: str | os.PathLike, data: str | None, recognizer: Recognizer, 
         data = folder.read_json("environment.json")["data"]
     split = split_of(load_config(folder.path / "config.yaml"), data)
     folder.check_split(split)
-    clips = [example.clip for example in split.test if example.copy == 0]
+    return [example.clip for example in split.test if example.copy == 0]
+
+
+def int8_loss(clips: list[Clip], recognizer: Recognizer, float32: Path, int8: Path) -> str:
+    """Measures two LiteRT files of one model.
+
+    Args:
+        clips: What to measure on.
+        recognizer: The model.
+        float32: The file with weights in float32.
+        int8: The file with weights in 8 bits.
+
+    Returns:
+        One line with both unweighted accuracies and their difference.
+    """
     labels = np.array([recognizer.labels.index(clip.label) for clip in clips])
     before, after = (
         score(labels, _probabilities(file, clips, recognizer), recognizer.labels).unweighted_accuracy * 100
@@ -50,7 +59,7 @@ def int8_loss(run: str | os.PathLike, data: str | None, recognizer: Recognizer, 
     )
 
 
-def _probabilities(file: Path, clips, recognizer: Recognizer) -> np.ndarray:
+def _probabilities(file: Path, clips: list[Clip], recognizer: Recognizer) -> np.ndarray:
     front_end, parts = recognizer.front_end, []
     for start in range(0, len(clips), _CHUNK):
         chunk = clips[start : start + _CHUNK]

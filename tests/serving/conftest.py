@@ -21,7 +21,7 @@ def make_recognizer(**settings):
     sizes = {"hidden_dim": 16, "depth": 2, "num_heads": 2, "head_dim": 8, "mlp_dim": 16}
     network = ViTSER.student(3, image_size=(16, 16), patch_size=(8, 2), **sizes)
     generator = np.random.default_rng(2)
-    network.set_weights([generator.normal(0, 0.5, old.shape) if old.ndim > 1 else old for old in network.get_weights()])
+    network.set_weights([generator.normal(0, 0.3, old.shape) if old.ndim > 1 else old for old in network.get_weights()])
     return Recognizer(network, LABELS, LogMelImage(n_mels=16, frames=16, hop_length=256, **settings))
 
 

@@ -17,7 +17,7 @@ tf = pytest.importorskip("tensorflow")
 
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")
 LENGTH = 64000  # of a row in a batch
-MOST_ERROR = -120  # dB; the issue asks for -60
+MOST_ERROR, MOST_AT_EDGES = -130, -125  # dB; float32 alone has about -140
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def test_white_noise_is_read_as_outside(waveform, rate, subtype):
         file = noise_file(rate, channels, subtype=subtype, format=format)
         given, expected = waveform(file), read_waveform(file)
         assert error_of(given, expected) < MOST_ERROR
-        assert error_of(given[:50], expected[:50]) < MOST_ERROR
-        assert error_of(given[-50:], expected[-50:]) < MOST_ERROR
+        assert error_of(given[:50], expected[:50]) < MOST_AT_EDGES
+        assert error_of(given[-50:], expected[-50:]) < MOST_AT_EDGES
 
 
 @pytest.mark.parametrize("rate", SERVED_RATES)
@@ -68,10 +68,11 @@ def test_any_length_is_read_as_outside(waveform, batch, rate):
     for samples in (3, 40, 5 * rate + 3):
         file = noise_file(rate, samples=samples)
         expected = read_waveform(file)
-        assert error_of(waveform(file), expected) < MOST_ERROR
+        most = MOST_ERROR if samples > 40 else MOST_AT_EDGES
+        assert error_of(waveform(file), expected) < most
         row = np.zeros(LENGTH, np.float32)
         row[: min(LENGTH, len(expected))] = expected[:LENGTH]
-        assert error_of(batch([file])[0], row) < MOST_ERROR
+        assert error_of(batch([file])[0], row) < most
 
 
 def test_real_recordings_are_read_as_outside(waveform, recordings):
@@ -195,6 +196,13 @@ def fuzzed(number):
     return bytes(file)
 
 
+def answer_or_refusal(waveform, file):
+    try:
+        return waveform(file), None
+    except tf.errors.InvalidArgumentError as error:
+        return None, error.message
+
+
 @pytest.mark.parametrize("count", [400, pytest.param(10000, marks=pytest.mark.long)])
 def test_a_damaged_file_is_refused_in_our_words_or_read_as_outside(waveform, count):
     agreed = 0
@@ -204,13 +212,11 @@ def test_a_damaged_file_is_refused_in_our_words_or_read_as_outside(waveform, cou
             expected = read_waveform(file)
         except AudioError:
             expected = None
-        try:
-            given = waveform(file)
-        except tf.errors.InvalidArgumentError as error:
-            assert "assertion failed: [it " in error.message
+        given, said = answer_or_refusal(waveform, file)
+        if given is None:
+            assert "assertion failed: [it " in said
             agreed += expected is None
-            continue
-        if expected is not None:
+        elif expected is not None:
             assert given.shape == expected.shape
             np.testing.assert_allclose(given, expected, atol=1e-4 * max(1, np.abs(expected).max()))
             agreed += 1

@@ -1,0 +1,172 @@
+"""What TensorFlow's C++ loader makes of the SavedModel: ops it needs, and answers against those of `Recognizer`."""
+
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+
+from keras_vitser.audio import read_waveform
+from keras_vitser.errors import AudioError
+from tests.serving import c_library
+from tests.serving.conftest import CARD, LABELS
+from tests.serving.real_sounds import original_files, waveforms
+
+TOLERANCE = 1e-5  # of probabilities, as the issue states
+ROUNDING = 1e-6  # between batch sizes: matrix products of other sizes add up in another order
+
+
+def sound(number, seconds=1.0, rate=16000):
+    time = np.arange(round(seconds * rate)) / rate
+    return (0.3 * np.sin(2 * np.pi * (150 + 90 * number + 300 * time) * time)).astype(np.float32)
+
+
+def file_of(waveform, rate=16000, subtype="PCM_16"):
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate, format="WAV", subtype=subtype)
+    return file.getvalue()
+
+
+def run(library, exported, requests, threads=1):
+    return c_library.run(library, exported.path, requests, threads).answers
+
+
+def assert_answers(given, expected, tolerance=TOLERANCE):
+    """The outputs of a request against `Answer`s."""
+    probabilities = np.stack([answer.probabilities for answer in expected])
+    np.testing.assert_allclose(given["probabilities"], probabilities, rtol=0, atol=tolerance)
+    assert [label.decode() for label in given["label"]] == [answer.label for answer in expected]
+    np.testing.assert_allclose(given["score"], probabilities.max(axis=1), rtol=0, atol=tolerance)
+
+
+def test_all_ops_are_of_the_c_library(exported, library):
+    done = c_library.run(library, exported.path)
+    assert {"BatchFunction", "RFFT", "DecodeRaw"} <= done.model_ops
+    assert done.model_ops <= done.library_ops
+    assert "XlaCallModule" in done.library_ops
+    assert "XlaCallModule" not in done.model_ops
+    assert len(done.library_ops) > 1000
+
+
+def test_inputs_and_outputs_have_names(exported):
+    signatures = c_library.run(c_library.installed_library(), exported.path).signatures
+    ends = {name: (set(ins), set(outs)) for name, (ins, outs) in signatures.items() if not name.startswith("__")}
+    answer = {"probabilities", "label", "score"}
+    assert ends == {
+        "serving_default": ({"waveform"}, answer),
+        "wav": ({"audio_bytes"}, answer),
+        "explain": ({"waveform"}, answer | {"attention"}),
+        "embed": ({"waveform"}, {"feature_map"}),
+    }
+    assert set(exported.signatures) == set(ends)
+
+
+@pytest.mark.filterwarnings("ignore:.*recordings last longer")
+def test_real_recordings_are_answered_as_by_the_recognizer(exported, library, recognizer, recordings):
+    files, clips = original_files(recordings), waveforms(recordings)
+    assert max(map(len, clips)) > 64000 > min(map(len, clips))
+    one_a_request = [("serving_default", {"waveform": clip[None]}) for clip in clips]
+    wav, *others = run(library, exported, [("wav", {"audio_bytes": files}), *one_a_request])
+    assert_answers(wav, recognizer.predict(files))
+    expected = recognizer.predict(clips, sampling_rate=16000)
+    assert len({answer.label for answer in expected}) > 1
+    for given, answer in zip(others, expected, strict=True):
+        assert_answers(given, [answer])
+
+
+@pytest.mark.filterwarnings("ignore:2 of 6 recordings last longer")
+def test_clips_of_any_length_are_answered_as_by_the_recognizer(exported, recognizer):
+    clips = [sound(3, samples / 16000) for samples in (1, 100, 63999, 64000, 64001, 300000)]
+    requests = [("serving_default", {"waveform": clip[None]}) for clip in clips]
+    given = run(c_library.installed_library(), exported, requests)
+    for answers, expected in zip(given, recognizer.predict(clips, sampling_rate=16000), strict=True):
+        assert_answers(answers, [expected])
+
+
+def test_who_else_is_in_the_batch_changes_nothing(exported, library):
+    clips = np.stack([sound(number) * 10.0 ** -(number % 4) for number in range(40)])
+    clips[7] = 0
+    alone = [("serving_default", {"waveform": clip[None]}) for clip in clips]
+    permuted = np.random.default_rng(0).permutation(40)  # 40 rows are divided into batches of 32 and 8
+    whole, other, *single = run(
+        library,
+        exported,
+        [("serving_default", {"waveform": clips}), ("serving_default", {"waveform": clips[permuted]}), *alone],
+    )
+    single = np.concatenate([answer["probabilities"] for answer in single])
+    assert len({answer.argmax() for answer in single}) > 1
+    np.testing.assert_allclose(whole["probabilities"], single, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(other["probabilities"], single[permuted], rtol=0, atol=ROUNDING)
+
+
+def test_requests_of_many_kinds_at_once_get_their_own_answers(exported, library):
+    """They are joined in the graph; a bad one fails alone, in words that name what is wrong."""
+    good = [
+        *(("serving_default", {"waveform": sound(number, 0.5 + number % 9)[None]}) for number in range(20)),
+        *(("wav", {"audio_bytes": [file_of(sound(number, rate=44100), 44100)]}) for number in range(10)),
+        *(("embed", {"waveform": sound(number)[None]}) for number in range(10)),
+    ]
+    bad = [
+        ("serving_default", {"waveform": np.array([[0.1, np.nan]], np.float32)}),
+        ("serving_default", {"waveform": np.zeros((1, 0), np.float32)}),
+        ("wav", {"audio_bytes": [file_of(sound(1)), b"RIFF"]}),
+    ]
+    words = [
+        "waveform[0] holds samples that are NaN or infinite",
+        "waveform holds no samples; expected recordings, (batch, samples)",
+        "audio_bytes[1] is no WAV file: it does not begin with RIFF and WAVE",
+    ]
+    order = np.random.default_rng(0).permutation(2 * len(good + bad))
+    requests = (good + bad) * 2
+    one_by_one = run(library, exported, good)
+    at_once = run(library, exported, [requests[place] for place in order], threads=8)
+    for place, given in zip(order, at_once, strict=True):
+        place %= len(good + bad)
+        if place >= len(good):
+            assert f"assertion failed: [{words[place - len(good)]}]" in given
+            continue
+        for name, values in one_by_one[place].items():
+            if name == "label":
+                assert given[name] == values
+            else:
+                np.testing.assert_allclose(given[name], values, rtol=0, atol=1e-5)
+
+
+def test_what_the_recognizer_refuses_is_refused(exported, recognizer):
+    late = sound(1, 5)
+    late[-1] = np.inf
+    with pytest.raises(AudioError, match="NaN or infinite"):
+        recognizer.predict(late, sampling_rate=16000)
+    requests = [
+        ("serving_default", {"waveform": late[None]}),
+        ("serving_default", {"waveform": np.zeros((0, 100), np.float32)}),
+        ("wav", {"audio_bytes": []}),
+    ]
+    words = ["waveform[0] holds samples that are NaN or infinite", "waveform holds no samples", "audio_bytes holds no"]
+    for said, expected in zip(run(c_library.installed_library(), exported, requests), words, strict=True):
+        assert f"assertion failed: [{expected}" in said
+
+
+def test_attention_and_feature_map_are_the_networks(exported, recognizer, recordings):
+    clip = read_waveform(next(path for path in sorted((recordings / "savee").rglob("*.flac"))))[None, :64000]
+    explained, embedded = run(
+        c_library.installed_library(), exported, [("explain", {"waveform": clip}), ("embed", {"waveform": clip})]
+    )
+    images = recognizer.front_end(clip)
+    to_array = keras.ops.convert_to_numpy
+    feature_map = to_array(recognizer.network.feature_map(images))
+    np.testing.assert_allclose(embedded["feature_map"], feature_map, rtol=0, atol=1e-4)
+    weights = to_array(recognizer.network.attention_weights(images)[-1])[0, :, 0, 1:]  # of the class token, a head each
+    steps = weights.reshape(-1, 2, 8).sum(axis=(0, 1))  # 2 by 8 patches of 8 bands and 2 frames
+    np.testing.assert_allclose(explained["attention"][0], steps / steps.sum(), rtol=0, atol=1e-5)
+    assert steps.max() > 1.1 * steps.min()
+
+
+def test_labels_front_end_card_and_version_are_in_it(exported, recognizer):
+    about = json.loads((exported.path / "assets" / "recognizer.json").read_text(encoding="utf-8"))
+    assert (about["name"], about["version"], tuple(about["labels"])) == ("vit_ser", 3, LABELS)
+    assert about["front_end"] == recognizer.front_end.get_config()
+    assert about["sampling_rate"] == 16000
+    assert (exported.path / "assets" / "MODEL_CARD.md").read_text(encoding="utf-8") == CARD
