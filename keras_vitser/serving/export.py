@@ -56,6 +56,17 @@ def export(
 ) -> Exported:
     """Exports a model that was trained on any backend. Needs TensorFlow.
 
+    A SavedModel has these signatures, whose inputs and outputs have a row a recording:
+
+    - `serving_default`: `waveform`, float32 `(batch, samples)`, 16 kHz, any length; pad shorter rows with zeros. Gives
+      `probabilities` `(batch, classes)`, `label` and `score`, the label's probability, as `Recognizer` does.
+    - `wav`: `audio_bytes`, string `(batch,)`, whole WAV files; gives the same.
+    - `explain`: `waveform`; gives the same, and `attention` `(batch, steps)`, which sums to 1.
+    - `embed`: `waveform`; gives `feature_map` `(batch, hidden_dim)`.
+
+    Requests are joined into batches inside the graph. Leave `--enable_batching` of TensorFlow Serving off: it would pad
+    waveforms with their own first sample, and fail the company of a bad file.
+
     Args:
         model: A run folder, or a model folder.
         to: What to write. A folder, `models/vit_ser`, becomes that of a model in TensorFlow Serving's layout, and gets

@@ -113,11 +113,12 @@ class _Graphs:
         return tf.cast(self._network.feature_map(self._front_end(clips)), tf.float32)
 
     def _attention(self, clips):
-        """How much the class token listens to each step of time in the last block, mean of the heads; sums to 1."""
+        """How much the pooled tokens listen to each step of time in the last block, mean of the heads; sums to 1."""
         import tensorflow as tf
 
         weights = self._network.attention_weights(self._front_end(clips))[-1]
-        to_patches = tf.reduce_mean(tf.cast(weights[:, :, 0, 1:], tf.float32), axis=1)
+        listeners = 1 if self._network.pooling == "class_token" else None
+        to_patches = tf.reduce_mean(tf.cast(weights[:, :, :listeners, 1:], tf.float32), axis=(1, 2))
         to_steps = tf.reduce_sum(tf.reshape(to_patches, (-1, *self._network.patch_grid)), axis=1)
         return to_steps / tf.reduce_sum(to_steps, axis=1, keepdims=True)
 

@@ -11,7 +11,7 @@ PACKAGE = Path(keras_vitser.__file__).parent
 BACKENDS = {"tensorflow", "jax", "torch"}
 ALLOWED = {
     "audio/tfio_reading.py",
-    "serving/dft_by_matrices.py",
+    "serving/clip_graph.py",
     "serving/litert_export.py",
     "serving/onnx_export.py",
     "serving/saved_model.py",

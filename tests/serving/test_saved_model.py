@@ -10,8 +10,11 @@ import soundfile
 
 from keras_vitser.audio import read_waveform
 from keras_vitser.errors import AudioError
+from keras_vitser.models import ViTSER
+from keras_vitser.recognizer import Recognizer
+from keras_vitser.serving.saved_model import _Graphs
 from tests.serving import c_library
-from tests.serving.conftest import CARD, LABELS
+from tests.serving.conftest import CARD, LABELS, make_recognizer
 from tests.serving.real_sounds import original_files, waveforms
 
 TOLERANCE = 1e-5  # of probabilities, as the issue states
@@ -134,6 +137,18 @@ def test_requests_of_many_kinds_at_once_get_their_own_answers(exported, library)
                 np.testing.assert_allclose(given[name], values, rtol=0, atol=1e-5)
 
 
+def test_more_than_the_queue_holds_is_refused_at_once(exported):
+    """Of 8 requests of 512 clips at once, 1024 clips may wait; the others need not."""
+    clips = np.tile(sound(1, 0.1), (512, 1))
+    answers = run(c_library.installed_library(), exported, [("serving_default", {"waveform": clips})] * 8, threads=8)
+    said = [answer for answer in answers if isinstance(answer, str)]
+    done = [answer for answer in answers if not isinstance(answer, str)]
+    assert 2 <= len(done) < 8
+    assert all("batch scheduling queue" in words and "is full" in words for words in said)
+    for answer in done:
+        np.testing.assert_allclose(answer["probabilities"], done[0]["probabilities"][:1].repeat(512, 0), atol=ROUNDING)
+
+
 def test_what_the_recognizer_refuses_is_refused(exported, recognizer):
     late = sound(1, 5)
     late[-1] = np.inf
@@ -170,3 +185,14 @@ def test_labels_front_end_card_and_version_are_in_it(exported, recognizer):
     assert about["front_end"] == recognizer.front_end.get_config()
     assert about["sampling_rate"] == 16000
     assert (exported.path / "assets" / "MODEL_CARD.md").read_text(encoding="utf-8") == CARD
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the graph is made of TensorFlow's tensors")
+def test_where_all_tokens_are_pooled_all_attention_counts():
+    recognizer = make_recognizer()
+    network = ViTSER.from_config(recognizer.network.get_config() | {"pooling": "mean"})
+    clip = sound(1, 4)[None]
+    weights = keras.ops.convert_to_numpy(network.attention_weights(recognizer.front_end(clip))[-1])
+    steps = weights[0, :, :, 1:].reshape(-1, 2, 8).sum(axis=(0, 1))
+    given = _Graphs(Recognizer(network, LABELS, recognizer.front_end))._attention(clip)
+    np.testing.assert_allclose(given[0], steps / steps.sum(), rtol=0, atol=1e-5)
