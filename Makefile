@@ -13,7 +13,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # What does not depend on the backend runs once, on the first.
 BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/benchmarks tests/notebooks \
-	tests/contract tests/test_recognizer.py
+	tests/contract tests/test_recognizer.py tests/serving/test_export.py tests/serving/test_dft_by_matrices.py
+# TensorFlow Serving's releases lag: an export is also loaded with this library, of which nothing is imported.
+OLD_TENSORFLOW := 2.17.1
+export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORFLOW)/tensorflow
 
 .PHONY: demo test test-long lint test-tensorflow test-jax test-torch clean
 
@@ -30,13 +33,13 @@ lint: .venv/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-test-tensorflow: .venv/.installed-test
+test-tensorflow: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/tensorflow.xml
 
 test-jax test-torch: test-%: .venv/.installed-test
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/$*.xml $(BACKEND_TESTS)
 
-test-long: .venv/.installed-test
+test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 	set -e; for backend in tensorflow jax torch; do \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -rs -m long; \
 	done
@@ -52,8 +55,13 @@ test-long: .venv/.installed-test
 # torch first: its plain name in one step with others may bring several GB of CUDA packages.
 .venv/.installed-test: pyproject.toml | .venv/bin/python
 	$(PIP) "torch==2.13.0" $(TORCH_PIP_ARGS)
-	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,dev]"
+	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,export,dev]"
 	touch $@ .venv/.installed-demo
+
+.venv/tensorflow-$(OLD_TENSORFLOW): | .venv/bin/python
+	rm -rf $@.part
+	$(PIP) --no-deps --target $@.part tensorflow-cpu==$(OLD_TENSORFLOW)
+	mv $@.part $@
 
 clean:
 	rm -rf .venv

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from keras_vitser.cli.console import out
+from keras_vitser.cli.console import out, working
 
 
 def export(
@@ -20,7 +20,8 @@ def export(
     """
     from keras_vitser.serving import export as export_model
 
-    exported = export_model(model, to, version=version, int8=int8, data=data)
+    with working("exporting"):
+        exported = export_model(model, to, version=version, int8=int8, data=data)
     out.print(f"wrote {exported.path}", markup=False)
     if exported.signatures:
         out.print(f"signatures: {', '.join(exported.signatures)}", markup=False)
