@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 import keras_vitser
-from keras_vitser.audio import read_waveform, resample
-from keras_vitser.errors import ModelFolderError, NonFiniteAudioError, NoSamplesError, PredictionError
+from keras_vitser.audio import read_waveform, waveform_of
+from keras_vitser.errors import ModelFolderError, PredictionError
 from keras_vitser.files import sha256, whole_folder
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import load_model
@@ -220,38 +220,7 @@ class Recognizer:
         rate = self.front_end.sampling_rate
         if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
             return read_waveform(item, sampling_rate=rate)
-        waveform = resample(self._checked(item, sampling_rate), sampling_rate, rate)
-        if not waveform.size:
-            raise NoSamplesError(f"the given array lasts less than one sample at {rate} Hz; expected a recording")
-        return waveform
-
-    @staticmethod
-    def _checked(item, sampling_rate) -> np.ndarray:
-        if not isinstance(item, np.ndarray):
-            raise PredictionError(
-                "a recording is a path, the bytes of a sound file, or a NumPy array of samples. "
-                f"Received: {type(item).__name__}; give numpy.asarray(samples, 'float32')"
-            )
-        if sampling_rate is None:
-            raise PredictionError(
-                "an array does not say how fast it was recorded; give its rate in Hz, sampling_rate=16000 for instance"
-            )
-        is_number = isinstance(sampling_rate, int | float | np.number) and not isinstance(sampling_rate, bool)
-        if not (is_number and 0 < sampling_rate < float("inf")):
-            raise PredictionError(f"`sampling_rate` must be a positive number, Hz. Received: {sampling_rate!r}")
-        if item.ndim != 1 or not np.issubdtype(item.dtype, np.floating):
-            raise PredictionError(
-                "an array must be of floats and of shape (samples,), full scale at -1 and 1. "
-                f"Received: {item.dtype} of shape {item.shape}; average channels, divide 16-bit samples by 32768, "
-                "and give several recordings as a list"
-            )
-        if not item.size:
-            raise NoSamplesError("the given array holds no samples; expected a recording")
-        with np.errstate(over="ignore"):
-            samples = item.astype(np.float32)
-        if not np.isfinite(samples).all():
-            raise NonFiniteAudioError("the given array holds samples that are NaN or infinite")
-        return samples
+        return waveform_of(item, sampling_rate, rate)
 
     def _answer(self, waveforms: list[np.ndarray]) -> list[tuple[Answer, bool]]:
         """Each answer, and whether the recording was cut."""
