@@ -100,3 +100,11 @@ class PredictionError(KerasViTSERError, ValueError):
 
 class BackendError(KerasViTSERError, ImportError):
     """No usable Keras backend is installed, or an unknown one was asked for."""
+
+
+class ServingError(KerasViTSERError, ConnectionError):
+    """A server did not answer, or refused; `status` is its HTTP status, or `None` where there was no answer."""
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
