@@ -1,0 +1,52 @@
+"""`serving/load_test.py` against our server: no failed request, the bare loop's throughput, shedding, flat memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from tests.serving import small_model
+from tests.serving.running_server import running_server
+
+pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+SCRIPT = Path(__file__).parents[2] / "serving" / "load_test.py"
+# Of what else runs on the machine in the few seconds of the short form, and of nothing in the long form.
+NOISE = ("throughput is", "the 99th percentile", "after the overload", "memory grew")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model of about the cost of the student: 0.3 GMAC a clip of 4 s."""
+    folder = tmp_path_factory.mktemp("load") / "vit_ser"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_model, "SAMPLES", 64000)
+        small_model.write_version(folder, 1, width=512, depth=2)
+    return folder
+
+
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.long)])
+def test_the_server_bears_its_load_and_sheds_what_is_too_much(folder, seconds):
+    with running_server(folder) as running:
+        command = [sys.executable, str(SCRIPT), running.url, "--model-dir", str(folder), "--seconds", str(seconds)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+        assert done.stdout, done.stderr
+        figures = json.loads(done.stdout.splitlines()[-1])
+    failures = [line for line in figures["failures"] if seconds >= 60 or not line.startswith(NOISE)]
+    assert not failures, figures
+    assert figures["failed"] == figures["overload_other"] == 0
+    assert figures["clips_a_second"] > 0.3 * figures["bare_clips_a_second"]
+    assert figures["overload_shed"] > 0
+    assert figures["memory_growth"] < 1.5
+    assert done.returncode == bool(figures["failures"])
+
+
+def test_a_server_that_is_not_there_is_an_error():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "http://127.0.0.1:1"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "refused" in done.stderr.lower()
