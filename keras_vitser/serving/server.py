@@ -37,6 +37,7 @@ _WHICH = r"(?:(?:/versions/(?P<version>[0-9]+))|(?:/labels/(?P<label>[^/:]+)))?"
 _PREDICTION = re.compile(rf"/v1/models/(?P<model>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_WHICH}(?:/(?P<metadata>metadata))?", re.IGNORECASE)
 _MAX_VERSION = 2**63 - 1
+_KEEP_ALIVE = 65  # seconds; longer than clients keep connections, or one is closed just as it is used again
 _log = logging.getLogger(__name__)
 
 
@@ -281,7 +282,7 @@ def serve(
         OSError: The port is taken.
 
     Example:
-        >>> serve("models/vit_ser")
+        >>> serve("models/vit_ser")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
         keras_vitser.errors.ModelFolderError: models/vit_ser: holds no version of a model; ...
@@ -313,6 +314,7 @@ async def _serve(server: ModelServer, listener: socket.socket) -> None:
         log_level="error",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=int(server.bounds.seconds) + 1,
     )
     await server.start()
