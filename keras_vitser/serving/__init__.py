@@ -1,4 +1,4 @@
-"""A trained model for others to use: exports, TensorFlow Serving's REST API on a laptop, and a client for either server.
+"""A trained model for others to use: exports, TensorFlow Serving's REST API on a laptop, a client for either server.
 
 Server and client need the extra `serve`, exports TensorFlow and the extra `export`.
 """

@@ -21,9 +21,9 @@ from urllib.parse import unquote_to_bytes
 
 from keras_vitser.serving.batching import Batcher
 from keras_vitser.serving.bounds import Bounds
+from keras_vitser.serving.loaded_model import SavedModel
 from keras_vitser.serving.metrics import Metrics
 from keras_vitser.serving.rest_json import error_answer, predict_answer, read_object, signature_name, to_inputs
-from keras_vitser.serving.loaded_model import SavedModel
 from keras_vitser.serving.status import StatusError, invalid
 from keras_vitser.serving.versions import Policy, Versions
 

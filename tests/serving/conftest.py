@@ -1,4 +1,4 @@
-"""A small model, exported once, and the C libraries that load it."""
+"""A small model, exported once, the C libraries that load it, and two versions for a server."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Recognizer
 from tests.serving.c_library import OTHER_LIBRARY_VARIABLE, installed_library
+from tests.serving.small_model import write_version
 
 LABELS = ("anger", "happiness", "wütend")
 CARD = "# A card\n\nFür Versuche.\n"
@@ -50,3 +51,12 @@ def library(request):
     if not folder:
         pytest.skip(f"{OTHER_LIBRARY_VARIABLE} names no folder of another version's libtensorflow_cc.so.2")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def two_versions(tmp_path_factory):
+    """A model folder `vit_ser` with versions 1 and 2; not to be written to."""
+    folder = tmp_path_factory.mktemp("models") / "vit_ser"
+    write_version(folder, 1)
+    write_version(folder, 2)
+    return folder

@@ -1,4 +1,4 @@
-"""A server in a process of its own, and the models that it serves."""
+"""`keras-vitser serve` in a process of its own."""
 
 import contextlib
 import os
@@ -7,10 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-import pytest
-
-from tests.serving.small_model import write_version
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,12 +53,3 @@ def running_server(folder, *options):
         yield server
     finally:
         server.stop()
-
-
-@pytest.fixture(scope="session")
-def two_versions(tmp_path_factory):
-    """A model folder `vit_ser` with versions 1 and 2; not to be written to."""
-    folder = tmp_path_factory.mktemp("models") / "vit_ser"
-    write_version(folder, 1)
-    write_version(folder, 2)
-    return folder

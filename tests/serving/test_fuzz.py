@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import keras
 import pytest
 
-from tests.serving.running_server import running_server
 from tests.serving.fuzzing import malformed
+from tests.serving.running_server import running_server
 from tests.serving.small_model import tone
 
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
