@@ -161,9 +161,9 @@ class Versions:
         """Looks at the folder once: loads what is new, unloads what is no longer wanted."""
         on_disk = self._on_disk()
         wanted = []
-        for candidates in self._wanted(on_disk):
+        for candidates in self._wanted(list(on_disk)):
             for number in candidates:
-                if await self._is_available(number):
+                if await self._is_available(number, on_disk[number]):
                     wanted.append(number)
                     break
         for number in self._available() - set(wanted) if wanted else ():
@@ -177,8 +177,8 @@ class Versions:
             await asyncio.sleep(seconds)
             try:
                 await self.refresh()
-            except OSError as error:  # a disk that comes back
-                _log.warning("%s: cannot be looked at: %s", self.folder, error)
+            except Exception as error:  # a disk that comes back, a folder that went away in between
+                _log.warning("%s: cannot be looked at: %s: %s", self.folder, type(error).__name__, error)
 
     def close(self) -> None:
         """Ends the loading thread."""
@@ -187,12 +187,13 @@ class Versions:
     def _available(self) -> set[int]:
         return {number for number, version in self._versions.items() if version.state == "AVAILABLE"}
 
-    def _on_disk(self) -> list[int]:
-        """Versions with a folder, the newest first."""
+    def _on_disk(self) -> dict[int, Path]:
+        """The folders of versions, the newest first."""
         if not self.folder.is_dir():
-            return []
-        folders = (path for path in self.folder.iterdir() if path.name.isascii() and path.name.isdigit())
-        return sorted({int(path.name) for path in folders if path.is_dir()}, reverse=True)
+            return {}
+        named = (path for path in self.folder.iterdir() if path.name.isascii() and path.name.isdigit())
+        folders = {int(path.name): path for path in named if path.is_dir()}
+        return dict(sorted(folders.items(), reverse=True))
 
     def _wanted(self, on_disk: list[int]) -> list[list[int]]:
         """For each version to serve, itself and what may stand in for it."""
@@ -203,12 +204,11 @@ class Versions:
             wanted = [[number] for number in numbers if number in on_disk]
         return wanted + [[number] for number in set(self._labels.values()) if number in on_disk]
 
-    async def _is_available(self, number: int) -> bool:
+    async def _is_available(self, number: int, folder: Path) -> bool:
         """Loads a version unless it is there, or is known to be broken."""
         version = self._versions.get(number)
         if version and version.state == "AVAILABLE":
             return True
-        folder = self._folder_of(number)
         files = _files(folder)
         if version and version.error and self._broken.get(number) == files:
             return False
@@ -226,9 +226,6 @@ class Versions:
         version.state = "AVAILABLE"
         _log.info("%s: version %d is available", self.name, number)
         return True
-
-    def _folder_of(self, number: int) -> Path:
-        return next(path for path in self.folder.iterdir() if path.name.isdigit() and int(path.name) == number)
 
     def _release(self, version: Version) -> None:
         if version.state == "UNLOADING" and not version.in_use:

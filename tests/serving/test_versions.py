@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from keras_vitser.errors import ModelFolderError
+from keras_vitser.serving import versions as module
 from keras_vitser.serving.status import StatusError
 from keras_vitser.serving.versions import Versions
 
@@ -175,8 +176,18 @@ def test_what_is_not_there_is_not_found(folder):
         versions.check()
 
 
-def test_the_folder_is_looked_at_again_and_again(folder):
+def test_the_folder_is_looked_at_again_and_again_whatever_becomes_of_it(folder, monkeypatch, caplog):
     versions = versions_of(folder)
+    looks = []
+
+    def look(path):
+        looks.append(path)
+        if len(looks) < 3:
+            raise PermissionError("not now")
+        return files(path)
+
+    files = module._files
+    monkeypatch.setattr(module, "_files", look)
 
     async def main():
         task = asyncio.create_task(versions.keep_refreshing(0.01))
@@ -186,3 +197,4 @@ def test_the_folder_is_looked_at_again_and_again(folder):
         task.cancel()
 
     asyncio.run(asyncio.wait_for(main(), 10))
+    assert "cannot be looked at: PermissionError: not now" in caplog.text
