@@ -18,14 +18,14 @@ BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments 
 OLD_TENSORFLOW := 2.17.1
 export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORFLOW)/tensorflow
 
-.PHONY: demo test test-long lint test-tensorflow test-jax test-torch clean
+.PHONY: demo test test-long lint test-tensorflow test-jax test-torch test-kserve clean
 
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
 	$(BIN)/keras-vitser predict "$$($(BIN)/python -c 'from keras_vitser import corpora; print(corpora.load("demo").clips[-1].path)')" \
 		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
 
-test: lint test-tensorflow test-jax test-torch
+test: lint test-tensorflow test-jax test-torch test-kserve
 	@$(BIN)/python tests/total.py $(RESULTS)/*.xml
 
 lint: .venv/.installed-test
@@ -38,6 +38,11 @@ test-tensorflow: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 
 test-jax test-torch: test-%: .venv/.installed-test
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/$*.xml $(BACKEND_TESTS)
+
+# What KServe's own server has of the REST contract; in an environment of its own, as it wants older packages.
+test-kserve: .venv/kserve/.installed
+	KERAS_BACKEND=tensorflow .venv/kserve/bin/python -m pytest -q -rs --junit-xml=$(RESULTS)/kserve.xml \
+		tests/contract/test_rest.py -k kserve
 
 test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 	set -e; for backend in tensorflow jax torch; do \
@@ -62,6 +67,11 @@ test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 	rm -rf $@.part
 	$(PIP) --no-deps --target $@.part tensorflow-cpu==$(OLD_TENSORFLOW)
 	mv $@.part $@
+
+.venv/kserve/.installed: | .venv/bin/python
+	.venv/bin/python -m venv .venv/kserve
+	.venv/kserve/bin/python -m pip install --quiet --disable-pip-version-check kserve==0.21.0 tensorflow-cpu==2.21.0 pytest
+	touch $@
 
 clean:
 	rm -rf .venv
