@@ -1,6 +1,7 @@
 """ViT-SER, teacher and student (paper 1: Kim and Lee 2024; sizes as in the authors' published network)."""
 
 import keras
+from keras import ops
 
 from keras_vitser.layers import (
     ClassToken,
@@ -164,6 +165,21 @@ class ViTSER(keras.Model):
             to 1, class token first.
         """
         return self._run(images)[1]
+
+    def attention_over_time(self, images):
+        """How much the pooled tokens listen to each column of patches, in the last block, mean of the heads.
+
+        Args:
+            images: `(batch, bands, frames, 1)`.
+
+        Returns:
+            float32 tensor `(batch, columns)`, rows summing to 1.
+        """
+        weights = ops.cast(self.attention_weights(images)[-1], "float32")
+        listeners = 1 if self.pooling == "class_token" else None
+        to_patches = ops.mean(weights[:, :, :listeners, 1:], axis=(1, 2))
+        to_columns = ops.sum(ops.reshape(to_patches, (-1, *self.patch_grid)), axis=1)
+        return to_columns / ops.sum(to_columns, axis=1, keepdims=True)
 
     def _run(self, images):
         """Runs the layers up to `encoder_norm` in inference mode, and keeps the attention weights."""

@@ -27,7 +27,7 @@ def write_saved_model(recognizer: Recognizer, folder: Path, assets: list[Path]) 
     """Writes a SavedModel, on the TensorFlow backend.
 
     Args:
-        recognizer: The model. The signatures `explain` and `embed` need a network with `attention_weights` and
+        recognizer: The model. The signatures `explain` and `embed` need a network with `attention_over_time` and
             `feature_map`, as `ViTSER` has them; other networks get `serving_default` and `wav` only.
         folder: Folder to write to.
         assets: Files to be kept in it, each with its name.
@@ -44,7 +44,7 @@ def write_saved_model(recognizer: Recognizer, folder: Path, assets: list[Path]) 
         "serving_default": tf.function(graphs.serving_default, [waveform]),
         "wav": tf.function(graphs.wav, [audio_bytes]),
     }
-    if hasattr(recognizer.network, "attention_weights") and hasattr(recognizer.network, "feature_map"):
+    if hasattr(recognizer.network, "attention_over_time") and hasattr(recognizer.network, "feature_map"):
         signatures["explain"] = tf.function(graphs.explain, [waveform])
         signatures["embed"] = tf.function(graphs.embed, [waveform])
     module = tf.Module()
@@ -113,14 +113,7 @@ class _Graphs:
         return tf.cast(self._network.feature_map(self._front_end(clips)), tf.float32)
 
     def _attention(self, clips):
-        """How much the pooled tokens listen to each step of time in the last block, mean of the heads; sums to 1."""
-        import tensorflow as tf
-
-        weights = self._network.attention_weights(self._front_end(clips))[-1]
-        listeners = 1 if self._network.pooling == "class_token" else None
-        to_patches = tf.reduce_mean(tf.cast(weights[:, :, :listeners, 1:], tf.float32), axis=(1, 2))
-        to_steps = tf.reduce_sum(tf.reshape(to_patches, (-1, *self._network.patch_grid)), axis=1)
-        return to_steps / tf.reduce_sum(to_steps, axis=1, keepdims=True)
+        return self._network.attention_over_time(self._front_end(clips))
 
     def _joined(self, function, clips):
         """`function(clips)`, computed together with the clips of other requests."""

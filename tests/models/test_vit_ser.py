@@ -146,6 +146,16 @@ def test_attention_weights_are_those_of_the_blocks(teacher):
         assert weights.std() > 0.01
 
 
+@pytest.mark.parametrize("pooling", ["class_token", "mean"])
+def test_attention_over_time_is_what_the_pooled_tokens_listen_to(pooling):
+    model = drawn(ViTSER.student(4, depth=2, pooling=pooling, **SMALL))
+    weights = to_numpy(model.attention_weights(IMAGES)[-1])
+    listening = weights[:, :, 0] if pooling == "class_token" else weights.mean(axis=2)
+    columns = listening.mean(axis=1)[:, 1:].reshape(len(IMAGES), *model.patch_grid).sum(axis=1)
+    expected = columns / columns.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(to_numpy(model.attention_over_time(IMAGES)), expected, atol=1e-6, rtol=0)
+
+
 def test_inner_values_are_those_of_inference():
     model = drawn(ViTSER.student(4, depth=1, dropout=0.5, **SMALL))
     np.testing.assert_array_equal(to_numpy(model.feature_map(IMAGES)), to_numpy(model.feature_map(IMAGES)))

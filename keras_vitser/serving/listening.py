@@ -1,0 +1,132 @@
+"""What is heard in a recording, for a person to look at: when the network listened, and how the answer moves."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from keras import ops
+
+from keras_vitser.audio import read_waveform
+from keras_vitser.recognizer import Answer, Recognizer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STEP = 0.5  # seconds between two windows of the timeline
+_WINDOWS = 240  # two minutes; of a longer recording the rest is not heard
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is heard in a recording.
+
+    Attributes:
+        answer: The network's answer to what it uses, the first 4 s.
+        image: float32 array `(bands, frames)`, what the network sees of it; the highest band is the first row.
+        attention: float32 array `(columns,)`, how much it listens to each column of patches, of sum 1; `None` for a
+            network that does not tell.
+        starts: float64 array `(windows,)`, s: where the windows of the timeline begin, each as long as the network's
+            clip.
+        timeline: float32 array `(windows, classes)`, the probabilities in each window.
+        seconds: Length of the recording.
+        clip_seconds: Length of what the network uses at a time.
+
+    Example:
+        >>> from keras_vitser.models import ViTSER
+        >>> heard = listen(Recognizer(ViTSER.student(2, depth=1), ["calm", "upset"]), np.zeros(96000, "float32"))
+        >>> heard.image.shape, heard.attention.shape, heard.starts.tolist()
+        ((128, 128), (128,), [0.0, 0.5, 1.0, 1.5, 2.0])
+    """
+
+    answer: Answer
+    image: np.ndarray
+    attention: np.ndarray | None
+    starts: np.ndarray
+    timeline: np.ndarray
+    seconds: float
+    clip_seconds: float
+
+
+def listen(recognizer: Recognizer, source: str | os.PathLike | bytes | np.ndarray) -> Heard:
+    """Hears a recording as a whole: the answer, and the same question every half second.
+
+    Args:
+        recognizer: The model.
+        source: Path of a sound file, the bytes of one, or a float32 array `(samples,)` at the model's rate.
+
+    Returns:
+        What is `Heard`.
+
+    Raises:
+        AudioError: A file cannot be used; the message says why.
+        PredictionError: An array cannot be used.
+    """
+    front_end, network = recognizer.front_end, recognizer.network
+    rate, length = front_end.sampling_rate, front_end.clip_samples
+    waveform = source if isinstance(source, np.ndarray) else read_waveform(source, sampling_rate=rate)
+    step = round(_STEP * rate)
+    count = min(1 + max(len(waveform) - length, 0) // step, _WINDOWS)
+    windows = [waveform[number * step :][:length] for number in range(count)]
+    answers = recognizer.predict(windows, sampling_rate=rate)
+
+    clip = np.zeros((1, length), np.float32)
+    clip[0, : len(windows[0])] = windows[0]
+    images = front_end(clip)
+    attention = None
+    if hasattr(network, "attention_over_time"):
+        attention = ops.convert_to_numpy(network.attention_over_time(images))[0]
+    return Heard(
+        answer=answers[0],
+        image=ops.convert_to_numpy(images)[0, :, :, 0],
+        attention=attention,
+        starts=np.arange(count) * step / rate,
+        timeline=np.stack([answer.probabilities for answer in answers]),
+        seconds=len(waveform) / rate,
+        clip_seconds=front_end.clip_seconds,
+    )
+
+
+def heard_figure(heard: Heard) -> "Figure":
+    """Draws the spectrogram with the attention above it, and below it the timeline of the probabilities.
+
+    Example:
+        >>> from keras_vitser.models import ViTSER
+        >>> heard = listen(Recognizer(ViTSER.student(2, depth=1), ["calm", "upset"]), np.zeros(96000, "float32"))
+        >>> [axes.get_ylabel() for axes in heard_figure(heard).axes]
+        ['attention', 'mel band', 'probability']
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    attention, spectrogram, timeline = figure.subplots(3, 1, height_ratios=(1, 3, 2.4))
+
+    _draw_attention(attention, heard)
+    bands = len(heard.image)
+    spectrogram.imshow(heard.image, aspect="auto", cmap="magma", extent=(0, heard.clip_seconds, 0, bands))
+    if heard.seconds < heard.clip_seconds:
+        spectrogram.axvline(heard.seconds, color="white", linestyle=":")
+    spectrogram.set(ylabel="mel band", xlabel=f"seconds; the answer is to the first {heard.clip_seconds:g}")
+    _draw_timeline(timeline, heard)
+    return figure
+
+
+def _draw_attention(axes, heard: Heard) -> None:
+    axes.set(ylabel="attention", xlim=(0, heard.clip_seconds), xticks=[], yticks=[])
+    if heard.attention is None:
+        axes.text(0.5, 0.5, "this network does not tell", transform=axes.transAxes, ha="center", va="center")
+        return
+    edges = np.linspace(0, heard.clip_seconds, len(heard.attention) + 1)
+    axes.stairs(heard.attention, edges, fill=True, color="C1")
+
+
+def _draw_timeline(axes, heard: Heard) -> None:
+    # A window's answer stands from its start to the next one's; the last to the recording's end.
+    edges = np.append(heard.starts, max(heard.seconds, heard.starts[-1] + _STEP))
+    for place, label in enumerate(heard.answer.labels):
+        axes.stairs(heard.timeline[:, place], edges, baseline=None, label=label, linewidth=2)
+    axes.set(ylim=(0, 1), xlim=(0, edges[-1]), ylabel="probability")
+    axes.set_xlabel(f"seconds; each answer is to the {heard.clip_seconds:g} s from there on")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
