@@ -81,8 +81,8 @@ def launch(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860) ->
     options |= {"footer_links": [], "run_history": False}
     try:
         page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
-    except OSError as error:
-        raise ServingError(f"{host}:{port}: {error}; choose another --port") from None
+    except OSError:  # Gradio's words name options of its own
+        raise ServingError(f"{host}:{port}: cannot be listened at, it may be taken; choose another --port") from None
     log.info("the page is at http://%s:%d; Ctrl-C ends it", host, port)
     page.block_thread()
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+from keras_vitser.errors import ServingError
 from keras_vitser.serving.bounds import Bounds
 from keras_vitser.serving.model_server import ModelServer
 from keras_vitser.serving.rest_json import error_answer
@@ -79,7 +80,7 @@ def serve(
 
     Raises:
         ModelFolderError: There is no version in the folder, or none that can be loaded.
-        OSError: The port is taken.
+        ServingError: The port is taken.
 
     Example:
         >>> serve("models/vit_ser")  # doctest: +ELLIPSIS
@@ -92,7 +93,10 @@ def serve(
     # asyncio sets TCP_NODELAY, without which an answer waits 40 ms, only where the protocol is named.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ServingError(f"{host}:{port}: {error.strerror or error}; choose another --port") from None
         asyncio.run(_serve(server, listener))
 
 

@@ -1,5 +1,7 @@
 """`keras-vitser serve`: what it hands to the server; the server itself is tested in `tests/serving`."""
 
+import socket
+
 import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
@@ -50,3 +52,10 @@ def test_what_is_no_version_is_one_line(command, served, tmp_path, options):
 
 def test_a_folder_without_a_version_is_one_line(command, tmp_path):
     assert "holds no version of a model" in command("serve", tmp_path, "--port", "0").refusal
+
+
+def test_a_port_that_is_taken_is_one_line(command, tmp_path):
+    (tmp_path / "1").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "choose another --port" in command("serve", tmp_path, "--port", port).refusal

@@ -96,3 +96,9 @@ def test_gradio_is_named_where_it_is_missing(monkeypatch, recognizer):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(ServingError, match=r"keras-vitser\[app\]"):
         app.create_page(recognizer)
+
+
+def test_a_port_that_is_taken_is_one_line(recognizer):
+    pytest.importorskip("gradio", reason="the extra `app` is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServingError, match="choose another --port"):
+        app.launch(recognizer, port=taken.getsockname()[1])
