@@ -39,7 +39,6 @@ def test_the_server_bears_its_load_and_sheds_what_is_too_much(folder, seconds):
     failures = [line for line in figures["failures"] if seconds >= 60 or not line.startswith(NOISE)]
     assert not failures, str(figures)
     assert (figures["failed"], figures["overload_other"]) == (0, {})
-    assert figures["clips_a_second"] > 0.3 * figures["bare_clips_a_second"]
     assert figures["overload_shed"] > 0
     assert figures["memory_growth"] < 1.5
     assert done.returncode == bool(figures["failures"])
