@@ -54,7 +54,7 @@ def confusion_figure(scores: Scores, label_names: Sequence[str], title: str) -> 
     names = [_lines(name, _NAME_LENGTH, 3) for name in label_names]
     margin = _CHARACTER * max(len(line) for name in names for line in name.split("\n"))
     side = max(_CELL * len(names), 2.5)
-    figure = _figure((side + margin + 1.6, side + 0.75 * margin + 1.6))
+    figure = new_figure((side + margin + 1.6, side + 0.75 * margin + 1.6))
     axes = figure.subplots()
     picture = _draw_cells(axes, counts)
     slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
@@ -98,7 +98,7 @@ def learning_curves_figure(progress: list[dict[str, Any]]) -> "Figure":
         )
     has_accuracies = any(key in row for row in progress for key in _ACCURACIES)
     height = 2 if has_accuracies else 1
-    figure = _figure((4.4 * len(stages), 3.2 * height))
+    figure = new_figure((4.4 * len(stages), 3.2 * height))
     grid = figure.add_gridspec(height, len(stages))
     for column, stage in enumerate(stages):
         axes = figure.add_subplot(grid[0, column])
@@ -186,7 +186,8 @@ def _lines(text: str, width: int, limit: int) -> str:
     return "\n".join(textwrap.wrap(text, width, max_lines=limit, placeholder=" …"))
 
 
-def _figure(size: tuple[float, float]) -> "Figure":
+def new_figure(size: tuple[float, float]) -> "Figure":
+    """An empty figure of a width and a height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitser.audio import read_waveform
+from keras_vitser.evaluation.figures import new_figure
 from keras_vitser.recognizer import Answer, Recognizer
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ def listen(recognizer: Recognizer, source: str | os.PathLike | bytes | np.ndarra
     windows = [waveform[number * step :][:length] for number in range(count)]
     answers = recognizer.predict(windows, sampling_rate=rate)
 
-    clip = np.zeros((1, length), np.float32)
-    clip[0, : len(windows[0])] = windows[0]
-    images = front_end(clip)
+    images = front_end(windows[0][None])
     attention = None
     if hasattr(network, "attention_over_time"):
         attention = ops.convert_to_numpy(network.attention_over_time(images))[0]
@@ -96,11 +95,7 @@ def heard_figure(heard: Heard) -> "Figure":
         >>> [axes.get_ylabel() for axes in heard_figure(heard).axes]
         ['attention', 'mel band', 'probability']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((9, 6))
     attention, spectrogram, timeline = figure.subplots(3, 1, height_ratios=(1, 3, 2.4))
 
     _draw_attention(attention, heard)
