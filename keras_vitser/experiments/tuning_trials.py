@@ -12,7 +12,6 @@ from typing import Any
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tracking import Tracker
-from keras_vitser.files import whole_file
 
 EPOCHS, ERROR = "epochs.jsonl", "error.txt"  # in KerasTuner's folder of a trial
 OBJECTIVE = "validation_unweighted_accuracy"
@@ -159,7 +158,7 @@ class _Tracking:
         if self._parent.run_id and self._parent.run_id != self._known.get("run"):
             self._known = {"run": self._parent.run_id, "trials": {}}
             self._parent.params(config.model_dump(by_alias=True))
-            self._write()
+            self._folder.write_json(_TRACKING, self._known)
 
     def update(self, trials: list[Trial]) -> None:
         if not self._parent.run_id:
@@ -193,13 +192,9 @@ class _Tracking:
             if tracker.run_id and tracker.run_id != run_id:
                 tracker.params(trial.values)
                 self._known["trials"][trial.name] = tracker.run_id
-                self._write()
+                self._folder.write_json(_TRACKING, self._known)
             self._children[trial.name] = tracker, logged
         return self._children[trial.name]
-
-    def _write(self) -> None:
-        with whole_file(self._folder.path / _TRACKING) as part:
-            part.write_text(json.dumps(self._known), encoding="utf-8")
 
 
 def _rows(path: Path) -> tuple[dict[str, float], ...]:
