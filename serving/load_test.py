@@ -40,7 +40,10 @@ def main() -> None:
     if options.bare:
         print(json.dumps(bare_loop(options)))
         return
-    figures = asyncio.run(measure(options))
+    try:
+        figures = asyncio.run(measure(options))
+    except OSError as error:
+        sys.exit(f"{options.url}: {error}; is a server running there?")
     for name, value in figures.items():
         print(f"{name:>24}  {value}")
     failures = what_fails(figures)

@@ -1,9 +1,14 @@
 """Adaptive batching: clips of several requests are computed together, and no request waits for company in vain.
 
-A batch leaves when it is full, when no further request is on its way, or when its oldest has waited `wait` seconds. So
-a lone request is computed at once, and while a batch is computed the next one gathers by itself. Only requests for the
-same signature and of the same shapes share a batch. Where a batch fails, each request in it is computed alone, so that
-a damaged clip costs its neighbours time and not their answer.
+A batch leaves when it is full, when its oldest has waited `wait` seconds, or when no company is to be expected: no
+further request is on its way, and no larger batch is under way. So a lone request is computed at once, and while a
+batch is computed the next one gathers by itself. Only requests for the same signature and of the same shapes share a
+batch. Where a batch fails, each request in it is computed alone, so that a damaged clip costs its neighbours time and
+not their answer.
+
+Two batches are under way: while the answers to one are written and its clients' next requests are read, TensorFlow has
+the other to compute. With 8 clients on two cores one gave 148 clips/s, two gave 164 and three 156, where a bare loop of
+whole batches had 183.
 """
 
 import asyncio
@@ -32,14 +37,13 @@ class _Task:
 
 
 class Batcher:
-    """Computes requests in batches, in one thread beside the event loop.
-
-    TensorFlow spreads a batch over all cores by itself, so that a second thread would only take them from the first.
+    """Computes requests in batches, in threads beside the event loop.
 
     Args:
         batch_size: Positive int, rows of a batch at most.
         queue: Positive int, rows that wait at most; at least `batch_size` are let in.
-        wait: Seconds that a batch waits at most for requests that are on their way.
+        wait: Seconds that a batch waits at most for company.
+        at_once: Positive int, batches that are computed at a time. Defaults to 2.
         observe: Called with the rows and the seconds of each batch.
 
     Example:
@@ -54,7 +58,13 @@ class Batcher:
     """
 
     def __init__(
-        self, *, batch_size: int, queue: int, wait: float, observe: Callable[[int, float], None] | None = None
+        self,
+        *,
+        batch_size: int,
+        queue: int,
+        wait: float,
+        at_once: int = 2,
+        observe: Callable[[int, float], None] | None = None,
     ):
         self._batch_size = batch_size
         self._max_queued = max(queue, batch_size)
@@ -62,9 +72,11 @@ class Batcher:
         self._observe = observe or (lambda rows, seconds: None)
         self._queues: dict[Hashable, deque[_Task]] = {}
         self._expected = 0
+        self._computed = 0  # rows of the batches under way
         self._changed = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "batches")
-        self._worker: asyncio.Task | None = None
+        self._at_once = at_once
+        self._threads = ThreadPoolExecutor(at_once, "batches")
+        self._workers: list[asyncio.Task] = []
 
     @property
     def queued(self) -> int:
@@ -73,17 +85,17 @@ class Batcher:
 
     def start(self) -> None:
         """Begins to compute, in the running event loop."""
-        self._worker = asyncio.create_task(self._work())
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._at_once)]
 
     async def stop(self) -> None:
         """Ends the computing; whoever still waits is answered that the server stops."""
-        if self._worker:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
         for queue in self._queues.values():
             for task in queue:
                 _fail(task, StatusError("UNAVAILABLE", "the server is stopping; ask again"))
-        self._thread.shutdown(wait=False)
+        self._threads.shutdown(wait=False)
 
     @contextmanager
     def expecting(self) -> Iterator[Callable[[], None]]:
@@ -141,9 +153,12 @@ class Batcher:
             tasks = await self._next_batch()
             if not tasks:
                 continue
-            started = time.monotonic()
-            results = await loop.run_in_executor(self._thread, _compute, tasks)
-            self._observe(sum(task.rows for task in tasks), time.monotonic() - started)
+            started, rows = time.monotonic(), sum(task.rows for task in tasks)
+            self._computed += rows
+            results = await loop.run_in_executor(self._threads, _compute, tasks)
+            self._computed -= rows
+            self._changed.set()
+            self._observe(rows, time.monotonic() - started)
             for task, result in zip(tasks, results, strict=True):
                 if isinstance(result, BaseException):
                     _fail(task, result)
@@ -158,7 +173,7 @@ class Batcher:
             return []
         queue = min(self._queues.values(), key=lambda queue: queue[0].arrived)
         leaves = queue[0].arrived + self._wait
-        while self._expected and sum(task.rows for task in queue) < self._batch_size and time.monotonic() < leaves:
+        while self._may_grow(queue) and time.monotonic() < leaves:
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), max(leaves - time.monotonic(), 0.0))
@@ -171,6 +186,10 @@ class Batcher:
                 tasks.append(task)
                 rows += task.rows
         return tasks
+
+    def _may_grow(self, queue: deque[_Task]) -> bool:
+        rows = sum(task.rows for task in queue)
+        return 0 < rows < self._batch_size and (self._expected > 0 or rows < self._computed)
 
 
 def _common_rows(inputs: Arrays) -> int | None:

@@ -43,7 +43,7 @@ class ModelServer:
         policy: `"latest"`, `"all"`, or version numbers.
         labels: Label to version.
         bounds: What is taken on at most.
-        batch_wait: Seconds that a batch waits at most for requests that are on their way.
+        batch_wait: Seconds that a batch waits at most for company.
         poll_seconds: Seconds between two looks for new versions.
 
     Raises:
@@ -64,7 +64,7 @@ class ModelServer:
         policy: Policy = "latest",
         labels: Mapping[str, int] | None = None,
         bounds: Bounds | None = None,
-        batch_wait: float = 0.002,
+        batch_wait: float = 0.005,
         poll_seconds: float = 1.0,
     ):
         self.name = name or Path(folder).resolve().name

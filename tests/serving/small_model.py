@@ -11,8 +11,8 @@ RATE = 16000
 SAMPLES = 16000  # of a clip that the signature `wav` reads, cut or padded
 
 
-def write_version(folder, number, width=8, depth=1):
-    """Writes `folder/number/saved_model.pb`; versions differ in their weights. More width and depth take longer."""
+def write_version(folder, number):
+    """Writes `folder/number/saved_model.pb`; versions differ in their weights."""
     import tensorflow as tf
 
     def weights(*shape):
@@ -20,17 +20,15 @@ def write_version(folder, number, width=8, depth=1):
 
     class Small(tf.Module):
         def __init__(self):
-            self.frames = weights(400, width)
-            self.layers = [weights(width, width) for _ in range(depth)]
-            self.head = weights(width, len(LABELS))
+            self.frames = weights(400, 8)
+            self.layer = weights(8, 8)
+            self.head = weights(8, len(LABELS))
 
         def features(self, waveform):
             finite = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(waveform)), ["a sample is NaN or infinite"])
             with tf.control_dependencies([finite]):
                 hidden = tf.signal.frame(waveform, 400, 160, pad_end=True) @ self.frames  # (batch, frames, width)
-            for layer in self.layers:
-                hidden = tf.nn.tanh(hidden @ layer)
-            return hidden
+            return tf.nn.tanh(hidden @ self.layer)
 
         def answers(self, waveform):
             probabilities = tf.nn.softmax(10.0 * tf.reduce_mean(tf.abs(self.features(waveform)), 1) @ self.head)

@@ -28,10 +28,10 @@ class Doubling:
 
 
 def batched(scenario, **options):
-    """Runs `await scenario(batcher)` with a batcher that is stopped afterwards."""
+    """Runs `await scenario(batcher)` with a batcher of one batch at a time that is stopped afterwards."""
 
     async def main():
-        batcher = Batcher(**{"batch_size": 4, "queue": 8, "wait": 0.2} | options)
+        batcher = Batcher(**{"batch_size": 4, "queue": 8, "wait": 0.2, "at_once": 1} | options)
         batcher.start()
         try:
             return await scenario(batcher)
@@ -81,6 +81,57 @@ def test_what_comes_while_a_batch_is_computed_shares_the_next_one_and_each_gets_
     answers = batched(scenario)
     assert model.batches == [1, 4]
     assert [answer["y"][:, 0].tolist() for answer in answers] == [[0], [2], [4, 6], [8]]
+
+
+def test_two_batches_are_under_way_and_what_comes_then_shares_the_third():
+    model = Doubling()
+
+    async def scenario(batcher):
+        tasks = [busy(batcher, model)]
+        for count in (1, 2):
+            await until(lambda count=count: len(model.batches) == count)
+            tasks.append(asyncio.create_task(ask(batcher, model, count)))
+        tasks.append(asyncio.create_task(ask(batcher, model, 3)))
+        await until(lambda: batcher.queued == 2)
+        assert model.batches == [1, 1]
+        model.go.set()
+        return await asyncio.gather(*tasks)
+
+    answers = batched(scenario, at_once=2)
+    assert model.batches == [1, 1, 2]
+    assert [answer["y"].item() for answer in answers] == [0, 2, 4, 6]
+
+
+def test_a_batch_that_waits_for_company_leaves_without_what_another_took():
+    model = Doubling()
+
+    async def scenario(batcher):
+        with batcher.expecting():
+            answers = await asyncio.gather(*(ask(batcher, model, value) for value in (1, 2)))
+        return [answer["y"].item() for answer in answers]
+
+    assert batched(scenario, at_once=2, wait=0.02) == [2, 4]
+    assert model.batches == [2]
+
+
+def test_beside_a_larger_batch_a_small_one_waits_for_company_and_no_longer_than_told():
+    model, beside = Doubling(), Doubling()
+
+    async def scenario(batcher):
+        beside.go.clear()
+        large = asyncio.create_task(ask(batcher, beside, 1, 2))
+        await until(lambda: beside.batches)
+        started = time.monotonic()
+        await ask(batcher, model, 3)
+        assert 0.15 < time.monotonic() - started < 1.0
+        started = time.monotonic()
+        await asyncio.gather(ask(batcher, model, 4), ask(batcher, model, 5))
+        assert time.monotonic() - started < 0.15
+        beside.go.set()
+        await large
+
+    batched(scenario, at_once=2)
+    assert model.batches == [1, 2]
 
 
 def test_a_batch_is_not_overfull():

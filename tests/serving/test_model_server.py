@@ -24,7 +24,7 @@ class FakeModel:
     """In place of a SavedModel: doubles `x`, when `go` lets it."""
 
     go = threading.Event()
-    running = threading.Event()
+    runs = 0
     method_name = "tensorflow/serving/predict"
 
     def __init__(self, folder):
@@ -35,7 +35,7 @@ class FakeModel:
         return self
 
     def run(self, inputs):
-        FakeModel.running.set()
+        FakeModel.runs += 1
         assert FakeModel.go.wait(20)
         if (inputs["x"] < 0).any():
             raise RuntimeError("a fault of ours")
@@ -48,7 +48,7 @@ def asked(tmp_path, monkeypatch):
     monkeypatch.setattr(model_server, "SavedModel", FakeModel)
     (tmp_path / "1").mkdir()
     FakeModel.go.set()
-    FakeModel.running.clear()
+    FakeModel.runs = 0
 
     def run(scenario, **bounds):
         async def main():
@@ -74,11 +74,13 @@ def refused(response, status):
 
 
 async def occupied(client, others=0):
-    """The model computes one request, and `others` wait."""
+    """The model computes two requests, one by one, and `others` wait."""
     FakeModel.go.clear()
-    tasks = [asyncio.create_task(client.post(PREDICT, json=ONE))]
-    while not FakeModel.running.is_set():
-        await asyncio.sleep(0.001)
+    tasks = []
+    for count in (1, 2):
+        tasks.append(asyncio.create_task(client.post(PREDICT, json=ONE)))
+        while FakeModel.runs < count:
+            await asyncio.sleep(0.001)
     tasks += [asyncio.create_task(client.post(PREDICT, json=ONE)) for _ in range(others)]
     await asyncio.sleep(0.05)
     return tasks
@@ -132,7 +134,7 @@ def test_too_many_requests_are_429_before_they_are_read(asked):
         yield
 
     async def scenario(client):
-        tasks = await occupied(client, others=2)
+        tasks = await occupied(client, others=1)
         assert "3 requests" in refused(await client.post(PREDICT, content=unread()), 429)
         FakeModel.go.set()
         assert {task.status_code for task in await asyncio.gather(*tasks)} == {200}
@@ -143,8 +145,8 @@ def test_too_many_requests_are_429_before_they_are_read(asked):
 def test_a_late_answer_is_504(asked):
     async def scenario(client):
         started = time.monotonic()
-        (task,) = await occupied(client)
-        refused(await task, 504)
+        for task in await occupied(client):
+            refused(await task, 504)
         assert time.monotonic() - started < 2.0
 
     asked(scenario, seconds=0.2)
