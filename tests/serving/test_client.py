@@ -203,6 +203,19 @@ def test_many_recordings_go_in_several_requests(kind, scripted):
 
 
 @both
+def test_a_quiet_recording_is_sent_in_24_bits(kind, scripted):
+    samples = np.random.default_rng(0).uniform(-0.12, 0.12, 16000).astype("float32")
+    with kind(scripted.url) as asking:
+        asking.predict([samples, 1.1 * samples], sampling_rate=16000)
+    (body,) = scripted.bodies
+    files = [base64.b64decode(instance["b64"]) for instance in json.loads(body)["instances"]]
+    assert [soundfile.info(io.BytesIO(file)).subtype for file in files] == ["PCM_24", "PCM_16"]
+    sent, rate = soundfile.read(io.BytesIO(files[0]), dtype="float64")
+    assert rate == 16000
+    np.testing.assert_allclose(sent, samples, atol=0.51 / 2**23)
+
+
+@both
 @pytest.mark.parametrize(
     ("source", "rate", "error"),
     [
