@@ -26,7 +26,10 @@ demo: .venv/.installed-demo
 	$(BIN)/keras-vitser predict "$$($(BIN)/python -c 'from keras_vitser import corpora; print(corpora.load("demo").clips[-1].path)')" \
 		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
 
-test: lint test-tensorflow test-jax test-torch test-kserve
+# Two at a time, as most of a test keeps one core busy; each one's output comes when it ends (GNU Make 4).
+test: lint
+	rm -rf $(RESULTS)
+	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-tensorflow test-jax test-torch test-kserve
 	@$(BIN)/python tests/total.py $(RESULTS)/*.xml
 
 lint: .venv/.installed-test
