@@ -17,7 +17,7 @@ ALLOWED = {
     "serving/onnx_export.py",
     "serving/saved_model.py",
     "serving/warmup.py",
-    "serving/wav_graph.py",
+    "audio/wav_graph.py",
     "models/author_checkpoint.py",
     *(f"distillation/train_step/{backend}.py" for backend in BACKENDS),
 }

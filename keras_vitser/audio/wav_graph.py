@@ -9,9 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_vitser.audio import SAMPLING_RATE
-from keras_vitser.audio.reading import LIMIT_SECONDS
-from keras_vitser.serving.resampling_filters import SERVED_RATES, ResamplingFilter, measured_filter
+from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE
+from keras_vitser.audio.resampling_filters import COMMON_RATES, ResamplingFilter, measured_filter
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # format tags of the chunk `fmt `
 _ENCODINGS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32))  # tag, bits a sample
@@ -35,7 +34,7 @@ class WavReader:
         (8000, 16000)
     """
 
-    def __init__(self, sampling_rate: int = SAMPLING_RATE, rates: Iterable[int] = SERVED_RATES):
+    def __init__(self, sampling_rate: int = SAMPLING_RATE, rates: Iterable[int] = COMMON_RATES):
         self.sampling_rate = sampling_rate
         self.rates = tuple(rates)
         self._filters = [None if rate == sampling_rate else measured_filter(rate, sampling_rate) for rate in self.rates]

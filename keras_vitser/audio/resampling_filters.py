@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_vitser.audio import SAMPLING_RATE, resample
+from keras_vitser.audio.reading import SAMPLING_RATE, resample
 
-SERVED_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
+COMMON_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
 _REACH = 512  # samples either side of a frame that are looked at; beyond about 270 there is only rounding
 _SMALLEST_TAP = 1e-7  # a step of float32 beside 1
 _FEWEST_PHASES = 64  # several periods make a frame, so that the convolution is a matrix product of some size
