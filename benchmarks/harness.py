@@ -1,8 +1,15 @@
-"""What the benchmarks share: one child process a backend, rounds in which all take turns, figures with their spread."""
+"""What the benchmarks share: one child process a backend, rounds in which all take turns, figures with their spread.
+
+And one form of a result, so that `keras-vitser benchmark` can put all claims into one table. A script takes `--quick`
+and `--json FILE`, and writes `result(...)` there: a claim says what of ours is held against which peer, by which ratio
+(over 1 where ours is faster), and whether the median passes the bar.
+"""
 
 import json
+import operator
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -103,6 +110,55 @@ def device():
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU", torch.__version__
+
+
+def claim(claim, peer, ratio, bar=None, **figures):
+    """What of ours was held against which peer, and how it came out.
+
+    Args:
+        claim: What of ours, in a few words.
+        peer: What it is held against, in the same run.
+        ratio: What `ratio` or `spread` returns, or one number.
+        bar: The least or most that the median may be, such as ">= 4", "<= 1.1" or "< 0.5 s"; `None` for no bar.
+        **figures: What else was found, for JSON.
+    """
+    ratio = ratio if isinstance(ratio, dict) else spread([ratio])
+    met = None if bar is None else _is_met(ratio["median"], bar)
+    return {"claim": claim, "peer": peer, "ratio": ratio, "bar": bar, "met": met, "figures": figures}
+
+
+def skipped(claim, peer, bar, reason):
+    """A claim that could not be measured here, and why."""
+    return {"claim": claim, "peer": peer, "ratio": None, "bar": bar, "met": None, "figures": {"skipped": reason}}
+
+
+def _is_met(value, bar):
+    sign, number = re.fullmatch(r"(>=|<=|<|>) (\d+(?:\.\d+)?)(?: \w+)?", bar).groups()
+    return {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}[sign](value, float(number))
+
+
+def result(benchmark, settings, claims, **more):
+    """What a script writes: its name, the machine, how it was called, its claims, and all else that it found."""
+    return {"benchmark": benchmark, "machine": machine(), "settings": settings, "claims": claims, **more}
+
+
+def claims_table(claims):
+    """Claims as a table, a row each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table("claim", "peer", "ratio", "bar", "met")
+    for each in claims:
+        found = _in_words(each["ratio"]) if each["ratio"] else f"skipped: {each['figures']['skipped']}"
+        met = {True: "yes", False: "no", None: ""}[each["met"]]
+        grid.add_row(*(Text(cell) for cell in (each["claim"], each["peer"], found, each["bar"] or "", met)))
+    grid.caption = f"{threads()} threads. Median of the rounds (lowest to highest)."
+    return grid
+
+
+def _in_words(found):
+    median, low, high = (f"{found[name]:.2f}" for name in ("median", "low", "high"))
+    return median if found["low"] == found["high"] else f"{median} ({low} to {high})"
 
 
 def write(path, result):
