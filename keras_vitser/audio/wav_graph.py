@@ -7,10 +7,9 @@ files are refused as `read_waveform` refuses them; the message says which file o
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE
-from keras_vitser.audio.resampling_filters import COMMON_RATES, ResamplingFilter, measured_filter
+from keras_vitser.audio.resampling_filters import COMMON_RATES
+from keras_vitser.audio.resampling_graph import Resampler
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # format tags of the chunk `fmt `
 _ENCODINGS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32))  # tag, bits a sample
@@ -19,7 +18,8 @@ _OPEN_LENGTHS = (0x7FFFFFFF, 0xFFFFFFFF)  # that a writer leaves while it stream
 _UNWRITTEN = 8  # what libsndfile knows a length of 0 to be open by: the length of the file itself
 _FORMAT_BYTES = 40  # of the chunk `fmt `, at most
 _MAX_CHUNKS = 1000
-_BLOCK = 64  # products that are summed before their sums are
+NOT_FINITE = "holds samples that are NaN or infinite"
+CUT_SHORT = "ends before the sound that its header promises; copy or record it again"
 
 
 class WavReader:
@@ -36,8 +36,12 @@ class WavReader:
 
     def __init__(self, sampling_rate: int = SAMPLING_RATE, rates: Iterable[int] = COMMON_RATES):
         self.sampling_rate = sampling_rate
-        self.rates = tuple(rates)
-        self._filters = [None if rate == sampling_rate else measured_filter(rate, sampling_rate) for rate in self.rates]
+        self._resample = Resampler(sampling_rate, rates)
+
+    @property
+    def rates(self):
+        """Rates that files may have, Hz."""
+        return self._resample.rates
 
     def batch(self, files, samples: int):
         """The first `samples` of each file, padded with zeros at their end.
@@ -73,20 +77,32 @@ class WavReader:
         """
         import tensorflow as tf
 
+        words, waveform, rate = self.decode(file)
+        with tf.control_dependencies([refuse([(words != "", words)], name)]):
+            waveform = tf.identity(waveform)
+        resampled = self._resample(waveform, rate, most_samples)
+        too_short = f"lasts less than one sample at {self.sampling_rate} Hz; expected a recording"
+        with tf.control_dependencies([refuse([(tf.size(resampled) == 0, too_short)], name)]):
+            return tf.identity(resampled)
+
+    def decode(self, file):
+        """One file at its own rate.
+
+        Args:
+            file: String tensor `()`, a whole file.
+
+        Returns:
+            String tensor `()`, what is wrong with the file, or nothing; float32 tensor `(samples,)`, the mean of the
+            channels, empty where the file is refused; int64 tensor `()`, its rate in Hz.
+        """
+        import tensorflow as tf
+
         data = tf.io.decode_raw(file, tf.uint8)
         header = _Header(data)
-        with tf.control_dependencies([refuse(header.faults(self.rates), name)]):
-            sound = tf.identity(header.sound(data))
-        waveform = _decoded(sound, header)
-        place = tf.argmax(tf.equal(header.rate, self.rates))
-        stages = [lambda each=each: _resampled(waveform, each, most_samples) for each in self._filters]
-        resampled = tf.switch_case(tf.cast(place, tf.int32), stages)
-        faults = [
-            (~tf.reduce_all(tf.math.is_finite(waveform)), "holds samples that are NaN or infinite"),
-            (tf.size(resampled) == 0, f"lasts less than one sample at {self.sampling_rate} Hz; expected a recording"),
-        ]
-        with tf.control_dependencies([refuse(faults, name)]):
-            return tf.identity(resampled)
+        words = first_fault(header.faults(self._resample))
+        waveform = tf.cond(words == "", lambda: _decoded(header.sound(data), header), lambda: tf.zeros(0))
+        is_finite = tf.reduce_all(tf.math.is_finite(waveform))
+        return first_fault([(words != "", words), (~is_finite, NOT_FINITE)]), waveform, header.rate
 
 
 class _Header:
@@ -147,7 +163,7 @@ class _Header:
         start = (tf.constant(0), tf.constant(12, tf.int64), none, none, none, none)
         return tf.while_loop(goes_on, look, start)[2:]
 
-    def faults(self, rates):
+    def faults(self, resample):
         """Pairs of a bool tensor and what is wrong where it holds, the gravest first."""
         import tensorflow as tf
 
@@ -156,24 +172,19 @@ class _Header:
             "its samples are of format {} with {} bits; expected PCM (format 1) of 8, 16, 24 or 32 bits, or "
             "float (format 3) of 32 bits"
         )
-        served = ", ".join(str(rate) for rate in rates)
-        cut_short = "ends before the sound that its header promises; copy or record it again"
         return [
             (self._size == 0, "is empty; expected the bytes of a WAV file"),
             (~self._is_wav, "is no WAV file: it does not begin with RIFF and WAVE"),
-            (~self._has_data & ~self._has_format, cut_short),
+            (~self._has_data & ~self._has_format, CUT_SHORT),
             (~self._has_format, "is damaged: it has no whole chunk `fmt `"),
-            (~self._has_data, cut_short),
+            (~self._has_data, CUT_SHORT),
             (~tf.reduce_any(is_known), tf.strings.format(encoding, (self.tag, self.bits))),
             (
                 (self.channels == 0) | (self._frame_bytes * 8 != self.channels * self.bits),
                 "is damaged: channels, bits and bytes a frame do not fit together",
             ),
-            (
-                ~tf.reduce_any(self.rate == list(rates)),
-                tf.strings.format(f"has a sampling rate of {{}} Hz; expected one of {served}", self.rate),
-            ),
-            (~self._is_open & (self._data_at + self._declared > self._size), cut_short),
+            *resample.faults(self.rate),
+            (~self._is_open & (self._data_at + self._declared > self._size), CUT_SHORT),
             (self.frames == 0, "holds no samples; expected a recording"),
             (
                 self.frames > tf.cast(LIMIT_SECONDS, tf.int64) * self.rate,
@@ -207,10 +218,18 @@ def refuse(faults, name=""):
     """
     import tensorflow as tf
 
+    words = first_fault(faults)
+    return tf.debugging.Assert(words == "", [tf.strings.join([name, words])])
+
+
+def first_fault(faults):
+    """String tensor `()`: the words of the first fault that holds, or nothing."""
+    import tensorflow as tf
+
     words = tf.constant("")
     for holds, fault in reversed(faults):
         words = tf.where(holds, fault, words)
-    return tf.debugging.Assert(words == "", [tf.strings.join([name, words])])
+    return words
 
 
 def _decoded(sound, header):
@@ -235,39 +254,3 @@ def _decoded(sound, header):
     place = tf.cast(tf.argmax(tf.cast(matches, tf.int32)), tf.int32)
     samples = tf.switch_case(place, decoders)
     return tf.reduce_mean(tf.reshape(samples, (-1, header.channels)), axis=1)
-
-
-def _resampled(waveform, each: ResamplingFilter | None, most_samples: int | None):
-    import tensorflow as tf
-
-    if each is None:
-        return waveform[:most_samples]
-    wanted = each.samples_after(tf.size(waveform, tf.int64))
-    if most_samples is not None:
-        wanted = tf.minimum(wanted, most_samples)
-    width, phases = each.taps.shape
-    frames = -(-wanted // phases)
-    # As many samples as the frames read: those there are, and zeros around them.
-    read = tf.maximum(frames - 1, 0) * each.stride + width - each.before
-    known = waveform[:read]
-    padded = tf.pad(known, [[each.before, read - tf.size(known, tf.int64)]])
-    resampled = _strided_convolution(padded, each.taps, each.stride)
-    start = waveform[: len(each.first_taps)]
-    first = tf.linalg.matvec(tf.constant(each.first_taps)[: tf.size(start)], start, transpose_a=True)
-    return tf.concat([first, tf.reshape(resampled, [-1])[each.first_taps.shape[1] :]], axis=0)[:wanted]
-
-
-def _strided_convolution(samples, taps, stride: int):
-    """`(frames, phases)`: `tf.nn.conv1d`, but for the order of its sums.
-
-    Each sum of a thousand products in float32 is made of sums of 64: half the rounding error, 5 dB, and no slower.
-    """
-    import tensorflow as tf
-
-    width, phases = taps.shape
-    blocks = -(-width // _BLOCK)
-    missing = blocks * _BLOCK - width
-    kernel = np.pad(taps, ((0, missing), (0, 0))).reshape(blocks, _BLOCK, phases)
-    windows = tf.pad(tf.signal.frame(samples, width, stride), [[0, 0], [0, missing]])
-    windows = tf.transpose(tf.reshape(windows, (-1, blocks, _BLOCK)), (1, 0, 2))
-    return tf.reduce_sum(tf.matmul(windows, kernel), axis=0)
