@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from keras_vitser.audio.graph_faults import refuse
 from keras_vitser.audio.reading import SAMPLING_RATE
 from keras_vitser.audio.resampling_filters import COMMON_RATES, ResamplingFilter, measured_filter
 
@@ -43,6 +44,28 @@ class Resampler:
         place = tf.argmax(tf.equal(rate, self.rates))
         stages = [lambda each=each: _resampled(waveform, each, most_samples) for each in self._filters]
         return tf.switch_case(tf.cast(place, tf.int32), stages)
+
+    def or_refuse(self, words, waveform, rate, name, most_samples: int | None = None):
+        """One waveform, if nothing is wrong with it.
+
+        Args:
+            words: String tensor `()`, what is wrong, or nothing.
+            waveform: float32 tensor `(samples,)`.
+            rate: int64 tensor `()`, one of `rates` where nothing is wrong.
+            name: String tensor `()`, what messages call it; stands before the words.
+            most_samples: As in a call.
+
+        Returns:
+            float32 tensor `(samples,)`; running it raises `InvalidArgumentError` where something is wrong.
+        """
+        import tensorflow as tf
+
+        with tf.control_dependencies([refuse([(words != "", words)], name)]):
+            waveform = tf.identity(waveform)
+        resampled = self(waveform, rate, most_samples)
+        too_short = f"lasts less than one sample at {self.sampling_rate} Hz; expected a recording"
+        with tf.control_dependencies([refuse([(tf.size(resampled) == 0, too_short)], name)]):
+            return tf.identity(resampled)
 
     def faults(self, rate):
         """Pairs of a bool tensor and what is wrong with a rate where it holds."""

@@ -7,6 +7,7 @@ files are refused as `read_waveform` refuses them; the message says which file o
 
 from collections.abc import Iterable
 
+from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault, refuse
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE
 from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.audio.resampling_graph import Resampler
@@ -18,8 +19,6 @@ _OPEN_LENGTHS = (0x7FFFFFFF, 0xFFFFFFFF)  # that a writer leaves while it stream
 _UNWRITTEN = 8  # what libsndfile knows a length of 0 to be open by: the length of the file itself
 _FORMAT_BYTES = 40  # of the chunk `fmt `, at most
 _MAX_CHUNKS = 1000
-NOT_FINITE = "holds samples that are NaN or infinite"
-CUT_SHORT = "ends before the sound that its header promises; copy or record it again"
 
 
 class WavReader:
@@ -75,15 +74,7 @@ class WavReader:
         Returns:
             float32 tensor `(samples,)`.
         """
-        import tensorflow as tf
-
-        words, waveform, rate = self.decode(file)
-        with tf.control_dependencies([refuse([(words != "", words)], name)]):
-            waveform = tf.identity(waveform)
-        resampled = self._resample(waveform, rate, most_samples)
-        too_short = f"lasts less than one sample at {self.sampling_rate} Hz; expected a recording"
-        with tf.control_dependencies([refuse([(tf.size(resampled) == 0, too_short)], name)]):
-            return tf.identity(resampled)
+        return self._resample.or_refuse(*self.decode(file), name, most_samples)
 
     def decode(self, file):
         """One file at its own rate.
@@ -113,25 +104,25 @@ class _Header:
 
         self._size = tf.size(data, tf.int64)
         start = tf.pad(data[:12], [[0, 12 - tf.size(data[:12])]])
-        self._is_wav = _number(start[:4]) == _code(b"RIFF")
-        self._is_wav &= _number(start[8:]) == _code(b"WAVE")
+        self._is_wav = little_endian(start[:4]) == _code(b"RIFF")
+        self._is_wav &= little_endian(start[8:]) == _code(b"WAVE")
         format_at, format_length, self._data_at, self._declared = self._chunks(data)
         self._has_format = (format_at >= 0) & (format_length >= 16) & (format_at + 16 <= self._size)
         self._has_data = self._data_at >= 0
 
         fields = data[tf.maximum(format_at, 0) :][: tf.clip_by_value(format_length, 0, _FORMAT_BYTES)]
         fields = tf.ensure_shape(tf.pad(fields, [[0, _FORMAT_BYTES - tf.size(fields)]]), (_FORMAT_BYTES,))
-        self.channels = _number(fields[2:4])
-        self.rate = _number(fields[4:8])
-        self._frame_bytes = _number(fields[12:14])
-        self.bits = _number(fields[14:16])
-        tag, sub_tag = _number(fields[:2]), _number(fields[24:26])
+        self.channels = little_endian(fields[2:4])
+        self.rate = little_endian(fields[4:8])
+        self._frame_bytes = little_endian(fields[12:14])
+        self.bits = little_endian(fields[14:16])
+        tag, sub_tag = little_endian(fields[:2]), little_endian(fields[24:26])
         is_extensible = tf.reduce_all(fields[26:] == list(_SUB_FORMAT_TAIL)) & (tag == _EXTENSIBLE)
         self.tag = tf.where(is_extensible, sub_tag, tag)
 
         there = self._size - self._data_at
         self._is_open = tf.reduce_any(self._declared == list(_OPEN_LENGTHS))
-        self._is_open |= (self._declared == 0) & (_number(start[4:8]) == _UNWRITTEN)
+        self._is_open |= (self._declared == 0) & (little_endian(start[4:8]) == _UNWRITTEN)
         self._length = tf.where(self._is_open, there, tf.minimum(self._declared, there))
         self.frames = self._length // tf.maximum(self._frame_bytes, 1)
 
@@ -147,7 +138,7 @@ class _Header:
 
         def look(count, position, format_at, format_length, data_at, declared):
             begin = position + 8
-            name, length = _number(data[position : position + 4]), _number(data[position + 4 : begin])
+            name, length = little_endian(data[position : position + 4]), little_endian(data[position + 4 : begin])
             is_format = (name == _code(b"fmt ")) & (format_at < 0)
             is_data = (name == _code(b"data")) & (data_at < 0)
             return (
@@ -201,35 +192,12 @@ def _code(name: bytes) -> int:
     return int.from_bytes(name, "little")
 
 
-def _number(little_endian):
+def little_endian(code):
     """An int64 of a few bytes."""
     import tensorflow as tf
 
-    values = tf.cast(little_endian, tf.int64)
+    values = tf.cast(code, tf.int64)
     return tf.reduce_sum(values * 256 ** tf.range(tf.size(values, tf.int64)))
-
-
-def refuse(faults, name=""):
-    """An op that raises the first fault that holds, if any.
-
-    Args:
-        faults: Pairs of a bool tensor `()` and the words for where it holds.
-        name: String tensor, what is at fault; stands before the words.
-    """
-    import tensorflow as tf
-
-    words = first_fault(faults)
-    return tf.debugging.Assert(words == "", [tf.strings.join([name, words])])
-
-
-def first_fault(faults):
-    """String tensor `()`: the words of the first fault that holds, or nothing."""
-    import tensorflow as tf
-
-    words = tf.constant("")
-    for holds, fault in reversed(faults):
-        words = tf.where(holds, fault, words)
-    return words
 
 
 def _decoded(sound, header):

@@ -10,6 +10,7 @@ import keras_vitser
 PACKAGE = Path(keras_vitser.__file__).parent
 BACKENDS = {"tensorflow", "jax", "torch"}
 ALLOWED = {
+    "audio/graph_faults.py",
     "audio/resampling_graph.py",
     "audio/tfio_decoding.py",
     "audio/tfio_reading.py",
