@@ -19,7 +19,7 @@ import numpy as np
 from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE, read_waveform
 from keras_vitser.audio.resampling_graph import Resampler
-from keras_vitser.audio.wav_graph import WavReader, little_endian
+from keras_vitser.audio.wav_graph import decoded_wav, little_endian
 from keras_vitser.errors import AudioError
 
 EMPTY = "is an empty file; expected a sound file"
@@ -57,7 +57,6 @@ class Decoder:
 
     def __init__(self, resampler: Resampler):
         self.resampler = resampler
-        self._wav = WavReader(resampler.sampling_rate, resampler.rates)
 
     def __call__(self, file):
         """One file at its own rate.
@@ -77,7 +76,7 @@ class Decoder:
         is_mpeg = _begins_mpeg(magic) | (tf.strings.substr(magic, 0, 3) == b"ID3")
         kinds = [magic == b"RIFF", magic == b"fLaC", magic == b"OggS", is_mpeg, tf.constant(True)]
         readers = [
-            lambda: self._wav.decode(file),
+            lambda: decoded_wav(file, self.resampler),
             *(lambda header=header: self._decoded(file, header(file)) for header in compressed),
             lambda: (tf.where(tf.strings.length(file) == 0, EMPTY, _UNKNOWN), tf.zeros(0), tf.constant(0, tf.int64)),
         ]

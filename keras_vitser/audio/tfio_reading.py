@@ -132,11 +132,13 @@ def _in_graph(tf, files, sampling_rate, samples):
     decode = tf.autograph.experimental.do_not_convert(Decoder(resampler).__call__)
     damaged = tf.data.Dataset.from_tensors((DAMAGED, tf.zeros(0), tf.constant(0, tf.int64)))
 
+    @tf.autograph.experimental.do_not_convert
     def attempt(name, file):
         # What the decoder of a damaged file raises does not name it: here is a graph's `try` and `except`.
         decoded = tf.data.Dataset.from_tensors(file).map(decode).ignore_errors()
         return decoded.concatenate(damaged).take(1).map(lambda *found: (*found, name + ": "))
 
+    @tf.autograph.experimental.do_not_convert
     def waveform(words, waveform, rate, name):
         return resampler.or_refuse(words, waveform, rate, name, samples)
 

@@ -35,12 +35,12 @@ class WavReader:
 
     def __init__(self, sampling_rate: int = SAMPLING_RATE, rates: Iterable[int] = COMMON_RATES):
         self.sampling_rate = sampling_rate
-        self._resample = Resampler(sampling_rate, rates)
+        self._resampler = Resampler(sampling_rate, rates)
 
     @property
     def rates(self):
         """Rates that files may have, Hz."""
-        return self._resample.rates
+        return self._resampler.rates
 
     def batch(self, files, samples: int):
         """The first `samples` of each file, padded with zeros at their end.
@@ -74,26 +74,28 @@ class WavReader:
         Returns:
             float32 tensor `(samples,)`.
         """
-        return self._resample.or_refuse(*self.decode(file), name, most_samples)
+        return self._resampler.or_refuse(*decoded_wav(file, self._resampler), name, most_samples)
 
-    def decode(self, file):
-        """One file at its own rate.
 
-        Args:
-            file: String tensor `()`, a whole file.
+def decoded_wav(file, resampler: Resampler):
+    """One file at its own rate.
 
-        Returns:
-            String tensor `()`, what is wrong with the file, or nothing; float32 tensor `(samples,)`, the mean of the
-            channels, empty where the file is refused; int64 tensor `()`, its rate in Hz.
-        """
-        import tensorflow as tf
+    Args:
+        file: String tensor `()`, a whole file.
+        resampler: Says which rates files may have.
 
-        data = tf.io.decode_raw(file, tf.uint8)
-        header = _Header(data)
-        words = first_fault(header.faults(self._resample))
-        waveform = tf.cond(words == "", lambda: _decoded(header.sound(data), header), lambda: tf.zeros(0))
-        is_finite = tf.reduce_all(tf.math.is_finite(waveform))
-        return first_fault([(words != "", words), (~is_finite, NOT_FINITE)]), waveform, header.rate
+    Returns:
+        String tensor `()`, what is wrong with the file, or nothing; float32 tensor `(samples,)`, the mean of the
+        channels, empty where the file is refused; int64 tensor `()`, its rate in Hz.
+    """
+    import tensorflow as tf
+
+    data = tf.io.decode_raw(file, tf.uint8)
+    header = _Header(data)
+    words = first_fault(header.faults(resampler))
+    waveform = tf.cond(words == "", lambda: _decoded(header.sound(data), header), lambda: tf.zeros(0))
+    is_finite = tf.reduce_all(tf.math.is_finite(waveform))
+    return first_fault([(words != "", words), (~is_finite, NOT_FINITE)]), waveform, header.rate
 
 
 class _Header:
@@ -154,7 +156,7 @@ class _Header:
         start = (tf.constant(0), tf.constant(12, tf.int64), none, none, none, none)
         return tf.while_loop(goes_on, look, start)[2:]
 
-    def faults(self, resample):
+    def faults(self, resampler):
         """Pairs of a bool tensor and what is wrong where it holds, the gravest first."""
         import tensorflow as tf
 
@@ -174,7 +176,7 @@ class _Header:
                 (self.channels == 0) | (self._frame_bytes * 8 != self.channels * self.bits),
                 "is damaged: channels, bits and bytes a frame do not fit together",
             ),
-            *resample.faults(self.rate),
+            *resampler.faults(self.rate),
             (~self._is_open & (self._data_at + self._declared > self._size), CUT_SHORT),
             (self.frames == 0, "holds no samples; expected a recording"),
             (
