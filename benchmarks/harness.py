@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -26,13 +27,14 @@ _THREAD_SETTINGS = (
 )
 
 
-def run_child(script, backend, options):
+def run_child(script, backend, options, python=sys.executable):
     """Runs `script --child FILE` on a backend, in a process of its own with all threads that this one may use.
 
     Args:
         script: Path of the benchmark script; as a child it writes its result to FILE as JSON.
         backend: Name of a Keras backend.
         options: List of further arguments.
+        python: The interpreter. Defaults to this one.
 
     Returns:
         The child's result.
@@ -44,7 +46,7 @@ def run_child(script, backend, options):
     environment.update(dict.fromkeys(_THREAD_SETTINGS, str(threads())))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
-        command = [sys.executable, str(script), *options, "--child", str(file)]
+        command = [str(python), str(script), *options, "--child", str(file)]
         child = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
         if child.returncode:
             said = [line for line in child.stderr.splitlines() if line.strip()] or ["it said nothing"]
@@ -69,6 +71,21 @@ def alternate(contestants, rounds):
         for name in names[first:] + names[:first]:
             seconds[name][number] = contestants[name]()
     return seconds
+
+
+def timed_fit(distiller, images, labels, batch, **options):
+    """Seconds before a `fit` begins to train, and from the end of its first batch to the end of its last."""
+    import keras
+
+    ends, begun = [], []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: begun.append(time.perf_counter()),
+        on_train_batch_end=lambda index, logs: ends.append(time.perf_counter()),
+    )
+    clock.async_safe = True  # so that Keras need not wait after each step; a batch ends when its logs are there
+    start = time.perf_counter()
+    distiller.fit(images, labels, batch, verbose=0, callbacks=[clock], **options)
+    return begun[0] - start, max(ends) - min(ends)  # threads may tell the ends of tiny batches in any order
 
 
 def spread(values):

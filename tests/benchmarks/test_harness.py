@@ -1,13 +1,8 @@
 """The common form of a result: which claims meet their bar, and the table of them."""
 
-import sys
-from pathlib import Path
-
+import harness
 import pytest
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import harness
 
 
 @pytest.mark.parametrize(
