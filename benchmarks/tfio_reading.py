@@ -3,9 +3,9 @@
     make test-tfio                      # makes the environment that tensorflow-io works in: .venv/tfio
     python benchmarks/tfio_reading.py
 
-Both are `keras_vitser.audio.tfio_reading.waveforms`, whose files soundfile reads where tensorflow-io does not work. Where it
-does not work here, the environment .venv/tfio is used. Clips of 4 s are made up and lie in the file system's cache; a
-round reads all files of a format, once each way, in turns.
+Both are `keras_vitser.audio.tfio_reading.waveforms`, whose files soundfile reads where tensorflow-io does not work.
+Where it is not installed here, the environment .venv/tfio is used. Clips of 4 s are made up and lie in the file
+system's cache; a round reads all files of a format, once each way, in turns.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def measure(options):
         for name, (kind, rate) in FORMATS.items():
             paths = clips(Path(folder), kind, rate, options.files)
             datasets = {OURS: tfio_reading.waveforms(paths)}
-            with mock.patch.object(tfio_reading, "tensorflow_io_works", lambda: False):
+            with mock.patch.object(tfio_reading, "tensorflow_io_works", return_value=False):
                 datasets[PEER] = tfio_reading.waveforms(paths)
             check(datasets)
             contestants = {way: lambda dataset=dataset: timed(dataset) for way, dataset in datasets.items()}

@@ -1,4 +1,4 @@
-"""benchmarks/training_step.py and plain_torch.py, on small networks: the same work, and what follows from the seconds."""
+"""benchmarks/training_step.py and plain_torch.py, on small networks: the same work, and what follows from seconds."""
 
 import statistics
 
@@ -38,8 +38,10 @@ def test_the_plain_trainer_takes_the_same_steps():
     labels = np.arange(4)
     ours = model.fit(images, labels, 4, epochs=5, verbose=0).history["loss"]
     theirs = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
-    np.testing.assert_allclose([trainer.step(*theirs) for _ in range(5)], ours, rtol=0, atol=1e-4)
-    assert ours[-1] < ours[0]
+    losses = [trainer.step(*theirs) for _ in range(5)]
+    assert losses[0] == pytest.approx(ours[0], abs=1e-4)
+    np.testing.assert_allclose(losses, ours, rtol=0, atol=2e-3)  # a step is 0.2; the two Adams add epsilon elsewhere
+    assert ours[-1] < ours[0] - 0.5
 
 
 def test_it_runs_and_reports(tmp_path):
