@@ -45,10 +45,10 @@ test-kserve: .venv/kserve/.installed
 	KERAS_BACKEND=tensorflow .venv/kserve/bin/python -m pytest -q -rs --junit-xml=$(RESULTS)/kserve.xml \
 		tests/contract/test_rest.py -k kserve
 
-# tensorflow-io works with older releases of TensorFlow only; there the core is tested too.
+# tensorflow-io works with older releases of TensorFlow only; the core is tested there too.
 test-tfio: .venv/tfio/.installed
 	KERAS_BACKEND=tensorflow KERAS_VITSER_TENSORFLOW_IO=1 .venv/tfio/bin/python -m pytest -q -rs -m "not long" \
-		--junit-xml=$(RESULTS)/tfio.xml tests/audio tests/layers tests/models
+		--junit-xml=$(RESULTS)/tfio.xml tests/audio tests/layers tests/models tests/benchmarks/test_tfio_reading.py
 
 test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 	set -e; for backend in tensorflow jax torch; do \

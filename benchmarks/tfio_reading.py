@@ -36,19 +36,11 @@ def main():
         harness.write(options.child, measure(options))
         return
     python = Path(sys.executable) if importlib.util.find_spec("tensorflow_io") else ENVIRONMENT
-    claims, found = [], None
+    found = None
     if python.is_file():
         passed = [f"--{name}={getattr(options, name)}" for name in ("files", "rounds")]
         found = harness.run_child(Path(__file__).resolve(), "tensorflow", passed, python)
-    for name in FORMATS:
-        claim = f"file names -> waveforms in tf.data, {name}"
-        if found is None:
-            claims.append(harness.skipped(claim, PEER, None, "make test-tfio makes the environment for it"))
-            continue
-        seconds = found["seconds"][name]
-        clips = {way: harness.spread([options.files / value for value in seconds[way]]) for way in seconds}
-        ratio = harness.ratio(seconds[PEER], seconds[OURS])
-        claims.append(harness.claim(claim, PEER, ratio, clips_per_second=clips))
+    claims = claims_of(found, options.files)
     Console(width=130).print(harness.claims_table(claims))
     if options.json:
         settings = {name: getattr(options, name) for name in ("files", "rounds", "quick")}
@@ -66,6 +58,21 @@ def arguments():
     if options.quick:
         options.files, options.rounds = 20, 2
     return options
+
+
+def claims_of(found, files):
+    """A claim a format, without a bar."""
+    claims = []
+    for name in FORMATS:
+        claim = f"file names -> waveforms in tf.data, {name}"
+        if found is None:
+            claims.append(harness.skipped(claim, PEER, None, "make test-tfio makes the environment for it"))
+            continue
+        seconds = found["seconds"][name]
+        clips = {way: harness.spread([files / value for value in seconds[way]]) for way in seconds}
+        ratio = harness.ratio(seconds[PEER], seconds[OURS])
+        claims.append(harness.claim(claim, PEER, ratio, clips_per_second=clips))
+    return claims
 
 
 # In the child, on TensorFlow
