@@ -19,7 +19,7 @@ BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments 
 OLD_TENSORFLOW := 2.17.1
 export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORFLOW)/tensorflow
 
-.PHONY: demo test test-long lint test-tensorflow test-jax test-torch test-kserve clean
+.PHONY: demo test test-long lint test-tensorflow test-jax test-torch test-kserve test-tfio clean
 
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
@@ -29,7 +29,8 @@ demo: .venv/.installed-demo
 # Two at a time, as most of a test keeps one core busy; each one's output comes when it ends (GNU Make 4).
 test: lint
 	rm -rf $(RESULTS)
-	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-tensorflow test-jax test-torch test-kserve
+	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-tensorflow test-jax test-torch \
+		test-kserve test-tfio
 	@$(BIN)/python tests/total.py $(RESULTS)/*.xml
 
 lint: .venv/.installed-test
@@ -47,6 +48,11 @@ test-jax test-torch: test-%: .venv/.installed-test
 test-kserve: .venv/kserve/.installed
 	KERAS_BACKEND=tensorflow .venv/kserve/bin/python -m pytest -q -rs --junit-xml=$(RESULTS)/kserve.xml \
 		tests/contract/test_rest.py -k kserve
+
+# tensorflow-io works with older releases of TensorFlow only; the core is tested there too.
+test-tfio: .venv/tfio/.installed
+	KERAS_BACKEND=tensorflow KERAS_VITSER_TENSORFLOW_IO=1 .venv/tfio/bin/python -m pytest -q -rs -m "not long" \
+		--junit-xml=$(RESULTS)/tfio.xml tests/audio tests/layers tests/models tests/benchmarks/test_tfio_reading.py
 
 test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 	set -e; for backend in tensorflow jax torch; do \
@@ -75,6 +81,12 @@ test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 .venv/kserve/.installed: | .venv/bin/python
 	.venv/bin/python -m venv .venv/kserve
 	.venv/kserve/bin/python -m pip install --quiet --disable-pip-version-check kserve==0.21.0 tensorflow-cpu==2.21.0 pytest
+	touch $@
+
+.venv/tfio/.installed: pyproject.toml | .venv/bin/python
+	.venv/bin/python -m venv .venv/tfio
+	.venv/tfio/bin/python -m pip install --quiet --disable-pip-version-check -e ".[tfio]" \
+		"pytest>=9.0" "hypothesis>=6.170" "librosa>=0.11"
 	touch $@
 
 clean:

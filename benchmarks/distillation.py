@@ -25,6 +25,7 @@ from pathlib import Path
 import harness
 import numpy as np
 import steps_alone
+from harness import timed_fit
 from rich.console import Console
 from rich.table import Table
 from steps_alone import BUILT_IN, OURS, STUDENT, TEACHER
@@ -48,10 +49,7 @@ def main():
     settings = {name: getattr(options, name) for name in ("batch", "rounds", "steps", "tiny")}
     Console(width=None if sys.stdout.isatty() else 130).print(table(found, options.batch))  # a file has room for all
     if options.json:
-        harness.write(
-            options.json,
-            {"benchmark": "distillation", "machine": harness.machine(), "settings": settings, "backends": found},
-        )
+        harness.write(options.json, harness.result("distillation", settings, claims(found), backends=found))
 
 
 def arguments():
@@ -61,10 +59,14 @@ def arguments():
     parser.add_argument("--batch", type=_positive, default=32, help="examples a step (default: 32)")
     parser.add_argument("--rounds", type=_positive, default=7, help="(default: 7)")
     parser.add_argument("--steps", type=_positive, default=4, help="timed steps a round (default: 4)")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 2 steps")
     parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
     parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.steps = 3, 2
+    return options
 
 
 def _positive(text):
@@ -72,6 +74,16 @@ def _positive(text):
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
     return number
+
+
+def claims(found):
+    """A claim a backend and way, for the table of all benchmarks; without a bar."""
+    ways = {"speedup": "distillation step", "speedup_cached": "distillation step, teacher cached"}
+    return [
+        harness.claim(f"{way}, {backend}", "keras.distillation.Distiller", result[key])
+        for backend, result in found.items()
+        for key, way in ways.items()
+    ]
 
 
 def table(found, batch):
@@ -193,21 +205,6 @@ def check_losses(histories):
         if not all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-5) for a, b in pairs):
             raise SystemExit(f"the contestants do not have the same losses: {losses}, totals {told}")
     return losses
-
-
-def timed_fit(distiller, images, labels, batch, **options):
-    """Seconds before a `fit` begins to train, and from the end of its first batch to the end of its last."""
-    import keras
-
-    ends, begun = [], []
-    clock = keras.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: begun.append(time.perf_counter()),
-        on_train_batch_end=lambda index, logs: ends.append(time.perf_counter()),
-    )
-    clock.async_safe = True  # so that Keras need not wait after each step; a batch ends when its logs are there
-    start = time.perf_counter()
-    distiller.fit(images, labels, batch, verbose=0, callbacks=[clock], **options)
-    return begun[0] - start, max(ends) - min(ends)  # threads may tell the ends of tiny batches in any order
 
 
 def timed_calls(call, count):

@@ -1,12 +1,20 @@
-"""What the benchmarks share: one child process a backend, rounds in which all take turns, figures with their spread."""
+"""What the benchmarks share: one child process a backend, rounds in which all take turns, figures with their spread.
+
+And one form of a result, so that `keras-vitser benchmark` can put all claims into one table. A script takes `--quick`
+and `--json FILE`, and writes `result(...)` there: a claim says what of ours is held against which peer, by which ratio
+(over 1 where ours is faster), and whether the median passes the bar.
+"""
 
 import json
+import operator
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -19,13 +27,14 @@ _THREAD_SETTINGS = (
 )
 
 
-def run_child(script, backend, options):
+def run_child(script, backend, options, python=sys.executable):
     """Runs `script --child FILE` on a backend, in a process of its own with all threads that this one may use.
 
     Args:
         script: Path of the benchmark script; as a child it writes its result to FILE as JSON.
         backend: Name of a Keras backend.
         options: List of further arguments.
+        python: The interpreter. Defaults to this one.
 
     Returns:
         The child's result.
@@ -37,7 +46,7 @@ def run_child(script, backend, options):
     environment.update(dict.fromkeys(_THREAD_SETTINGS, str(threads())))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
-        command = [sys.executable, str(script), *options, "--child", str(file)]
+        command = [str(python), str(script), *options, "--child", str(file)]
         child = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
         if child.returncode:
             said = [line for line in child.stderr.splitlines() if line.strip()] or ["it said nothing"]
@@ -62,6 +71,21 @@ def alternate(contestants, rounds):
         for name in names[first:] + names[:first]:
             seconds[name][number] = contestants[name]()
     return seconds
+
+
+def timed_fit(distiller, images, labels, batch, **options):
+    """Seconds before a `fit` begins to train, and from the end of its first batch to the end of its last."""
+    import keras
+
+    ends, begun = [], []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: begun.append(time.perf_counter()),
+        on_train_batch_end=lambda index, logs: ends.append(time.perf_counter()),
+    )
+    clock.async_safe = True  # so that Keras need not wait after each step; a batch ends when its logs are there
+    start = time.perf_counter()
+    distiller.fit(images, labels, batch, verbose=0, callbacks=[clock], **options)
+    return begun[0] - start, max(ends) - min(ends)  # threads may tell the ends of tiny batches in any order
 
 
 def spread(values):
@@ -103,6 +127,55 @@ def device():
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU", torch.__version__
+
+
+def claim(claim, peer, ratio, bar=None, **figures):
+    """What of ours was held against which peer, and how it came out.
+
+    Args:
+        claim: What of ours, in a few words.
+        peer: What it is held against, in the same run.
+        ratio: What `ratio` or `spread` returns, or one number.
+        bar: The least or most that the median may be, such as ">= 4", "<= 1.1" or "< 0.5 s"; `None` for no bar.
+        **figures: What else was found, for JSON.
+    """
+    ratio = ratio if isinstance(ratio, dict) else spread([ratio])
+    met = None if bar is None else _is_met(ratio["median"], bar)
+    return {"claim": claim, "peer": peer, "ratio": ratio, "bar": bar, "met": met, "figures": figures}
+
+
+def skipped(claim, peer, bar, reason):
+    """A claim that could not be measured here, and why."""
+    return {"claim": claim, "peer": peer, "ratio": None, "bar": bar, "met": None, "figures": {"skipped": reason}}
+
+
+def _is_met(value, bar):
+    sign, number = re.fullmatch(r"(>=|<=|<|>) (\d+(?:\.\d+)?)(?: \w+)?", bar).groups()
+    return {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}[sign](value, float(number))
+
+
+def result(benchmark, settings, claims, **more):
+    """What a script writes: its name, the machine, how it was called, its claims, and all else that it found."""
+    return {"benchmark": benchmark, "machine": machine(), "settings": settings, "claims": claims, **more}
+
+
+def claims_table(claims):
+    """Claims as a table, a row each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table("claim", "peer", "ratio", "bar", "met")
+    for each in claims:
+        found = _in_words(each["ratio"]) if each["ratio"] else f"skipped: {each['figures']['skipped']}"
+        met = {True: "yes", False: "no", None: ""}[each["met"]]
+        grid.add_row(*(Text(cell) for cell in (each["claim"], each["peer"], found, each["bar"] or "", met)))
+    grid.caption = f"{threads()} threads. Median of the rounds (lowest to highest)."
+    return grid
+
+
+def _in_words(found):
+    median, low, high = (f"{found[name]:.2f}" for name in ("median", "low", "high"))
+    return median if found["low"] == found["high"] else f"{median} ({low} to {high})"
 
 
 def write(path, result):

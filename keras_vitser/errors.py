@@ -94,6 +94,10 @@ class ExportError(KerasViTSERError, ValueError):
     """A model cannot be exported as asked."""
 
 
+class BenchmarkError(KerasViTSERError, RuntimeError):
+    """A benchmark is unknown, is not here, or failed."""
+
+
 class PredictionError(KerasViTSERError, ValueError):
     """What was given to `Recognizer.predict` cannot be answered."""
 

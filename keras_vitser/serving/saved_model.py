@@ -10,9 +10,10 @@ fails alone, and clips of all lengths are joined.
 import uuid
 from pathlib import Path
 
+from keras_vitser.audio.graph_faults import refuse
+from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.clip_graph import probabilities_of
-from keras_vitser.serving.wav_graph import WavReader, refuse
 
 # Measured on two cores with the paper's student, 8 clients at once: 89 clips/s, a loop of whole batches alone has 85.
 _LARGEST_BATCH = 32  # clips that are computed together; a larger request is divided

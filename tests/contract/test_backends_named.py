@@ -10,14 +10,17 @@ import keras_vitser
 PACKAGE = Path(keras_vitser.__file__).parent
 BACKENDS = {"tensorflow", "jax", "torch"}
 ALLOWED = {
+    "audio/graph_faults.py",
+    "audio/resampling_graph.py",
+    "audio/tfio_decoding.py",
     "audio/tfio_reading.py",
+    "audio/wav_graph.py",
     "serving/clip_graph.py",
     "serving/litert_export.py",
     "serving/loaded_model.py",
     "serving/onnx_export.py",
     "serving/saved_model.py",
     "serving/warmup.py",
-    "serving/wav_graph.py",
     "models/author_checkpoint.py",
     *(f"distillation/train_step/{backend}.py" for backend in BACKENDS),
 }

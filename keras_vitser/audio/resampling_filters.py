@@ -6,14 +6,15 @@ samples of a recording differ, because soxr begins without the history of its se
 own.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from keras_vitser.audio import SAMPLING_RATE, resample
+from keras_vitser.audio.reading import SAMPLING_RATE, resample
 
-SERVED_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
+COMMON_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
 _REACH = 512  # samples either side of a frame that are looked at; beyond about 270 there is only rounding
 _SMALLEST_TAP = 1e-7  # a step of float32 beside 1
 _FEWEST_PHASES = 64  # several periods make a frame, so that the convolution is a matrix product of some size
@@ -48,6 +49,7 @@ class ResamplingFilter:
         return (2 * samples * self.phases + self.stride) // (2 * self.stride)
 
 
+@functools.cache
 def measured_filter(from_rate: int, to_rate: int = SAMPLING_RATE) -> ResamplingFilter:
     """Measures the filter that `keras_vitser.audio.resample` applies.
 
@@ -56,7 +58,7 @@ def measured_filter(from_rate: int, to_rate: int = SAMPLING_RATE) -> ResamplingF
         to_rate: Positive int, Hz, not `from_rate`.
 
     Returns:
-        The filter. Of white noise it makes what `resample` makes, but for -130 dB.
+        The filter, whose arrays cannot be written. Of white noise it makes what `resample` makes, but for -130 dB.
 
     Example:
         >>> filter = measured_filter(44100)
@@ -78,12 +80,14 @@ def measured_filter(from_rate: int, to_rate: int = SAMPLING_RATE) -> ResamplingF
                 taps[place] = values
     read = np.flatnonzero(np.abs(taps).max(axis=1) > _SMALLEST_TAP)
     first_taps = [_answer_to_impulse(sample, 2 * _REACH, from_rate, to_rate)[:_FIRST] for sample in range(_REACH)]
+    first_taps = np.array(first_taps, np.float32)
+    taps.flags.writeable = first_taps.flags.writeable = False
     return ResamplingFilter(
         stride=stride,
         phases=phases,
         before=_REACH - int(read[0]),
         taps=taps[read[0] : read[-1] + 1],
-        first_taps=np.array(first_taps, np.float32),
+        first_taps=first_taps,
     )
 
 

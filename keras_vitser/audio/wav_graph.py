@@ -7,11 +7,10 @@ files are refused as `read_waveform` refuses them; the message says which file o
 
 from collections.abc import Iterable
 
-import numpy as np
-
-from keras_vitser.audio import SAMPLING_RATE
-from keras_vitser.audio.reading import LIMIT_SECONDS
-from keras_vitser.serving.resampling_filters import SERVED_RATES, ResamplingFilter, measured_filter
+from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault, refuse
+from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE
+from keras_vitser.audio.resampling_filters import COMMON_RATES
+from keras_vitser.audio.resampling_graph import Resampler
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # format tags of the chunk `fmt `
 _ENCODINGS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32))  # tag, bits a sample
@@ -20,7 +19,6 @@ _OPEN_LENGTHS = (0x7FFFFFFF, 0xFFFFFFFF)  # that a writer leaves while it stream
 _UNWRITTEN = 8  # what libsndfile knows a length of 0 to be open by: the length of the file itself
 _FORMAT_BYTES = 40  # of the chunk `fmt `, at most
 _MAX_CHUNKS = 1000
-_BLOCK = 64  # products that are summed before their sums are
 
 
 class WavReader:
@@ -35,10 +33,14 @@ class WavReader:
         (8000, 16000)
     """
 
-    def __init__(self, sampling_rate: int = SAMPLING_RATE, rates: Iterable[int] = SERVED_RATES):
+    def __init__(self, sampling_rate: int = SAMPLING_RATE, rates: Iterable[int] = COMMON_RATES):
         self.sampling_rate = sampling_rate
-        self.rates = tuple(rates)
-        self._filters = [None if rate == sampling_rate else measured_filter(rate, sampling_rate) for rate in self.rates]
+        self._resampler = Resampler(sampling_rate, rates)
+
+    @property
+    def rates(self):
+        """Rates that files may have, Hz."""
+        return self._resampler.rates
 
     def batch(self, files, samples: int):
         """The first `samples` of each file, padded with zeros at their end.
@@ -72,22 +74,28 @@ class WavReader:
         Returns:
             float32 tensor `(samples,)`.
         """
-        import tensorflow as tf
+        return self._resampler.or_refuse(*decoded_wav(file, self._resampler), name, most_samples)
 
-        data = tf.io.decode_raw(file, tf.uint8)
-        header = _Header(data)
-        with tf.control_dependencies([refuse(header.faults(self.rates), name)]):
-            sound = tf.identity(header.sound(data))
-        waveform = _decoded(sound, header)
-        place = tf.argmax(tf.equal(header.rate, self.rates))
-        stages = [lambda each=each: _resampled(waveform, each, most_samples) for each in self._filters]
-        resampled = tf.switch_case(tf.cast(place, tf.int32), stages)
-        faults = [
-            (~tf.reduce_all(tf.math.is_finite(waveform)), "holds samples that are NaN or infinite"),
-            (tf.size(resampled) == 0, f"lasts less than one sample at {self.sampling_rate} Hz; expected a recording"),
-        ]
-        with tf.control_dependencies([refuse(faults, name)]):
-            return tf.identity(resampled)
+
+def decoded_wav(file, resampler: Resampler):
+    """One file at its own rate.
+
+    Args:
+        file: String tensor `()`, a whole file.
+        resampler: Says which rates files may have.
+
+    Returns:
+        String tensor `()`, what is wrong with the file, or nothing; float32 tensor `(samples,)`, the mean of the
+        channels, empty where the file is refused; int64 tensor `()`, its rate in Hz.
+    """
+    import tensorflow as tf
+
+    data = tf.io.decode_raw(file, tf.uint8)
+    header = _Header(data)
+    words = first_fault(header.faults(resampler))
+    waveform = tf.cond(words == "", lambda: _decoded(header.sound(data), header), lambda: tf.zeros(0))
+    is_finite = tf.reduce_all(tf.math.is_finite(waveform))
+    return first_fault([(words != "", words), (~is_finite, NOT_FINITE)]), waveform, header.rate
 
 
 class _Header:
@@ -98,25 +106,25 @@ class _Header:
 
         self._size = tf.size(data, tf.int64)
         start = tf.pad(data[:12], [[0, 12 - tf.size(data[:12])]])
-        self._is_wav = _number(start[:4]) == _code(b"RIFF")
-        self._is_wav &= _number(start[8:]) == _code(b"WAVE")
+        self._is_wav = little_endian(start[:4]) == _code(b"RIFF")
+        self._is_wav &= little_endian(start[8:]) == _code(b"WAVE")
         format_at, format_length, self._data_at, self._declared = self._chunks(data)
         self._has_format = (format_at >= 0) & (format_length >= 16) & (format_at + 16 <= self._size)
         self._has_data = self._data_at >= 0
 
         fields = data[tf.maximum(format_at, 0) :][: tf.clip_by_value(format_length, 0, _FORMAT_BYTES)]
         fields = tf.ensure_shape(tf.pad(fields, [[0, _FORMAT_BYTES - tf.size(fields)]]), (_FORMAT_BYTES,))
-        self.channels = _number(fields[2:4])
-        self.rate = _number(fields[4:8])
-        self._frame_bytes = _number(fields[12:14])
-        self.bits = _number(fields[14:16])
-        tag, sub_tag = _number(fields[:2]), _number(fields[24:26])
+        self.channels = little_endian(fields[2:4])
+        self.rate = little_endian(fields[4:8])
+        self._frame_bytes = little_endian(fields[12:14])
+        self.bits = little_endian(fields[14:16])
+        tag, sub_tag = little_endian(fields[:2]), little_endian(fields[24:26])
         is_extensible = tf.reduce_all(fields[26:] == list(_SUB_FORMAT_TAIL)) & (tag == _EXTENSIBLE)
         self.tag = tf.where(is_extensible, sub_tag, tag)
 
         there = self._size - self._data_at
         self._is_open = tf.reduce_any(self._declared == list(_OPEN_LENGTHS))
-        self._is_open |= (self._declared == 0) & (_number(start[4:8]) == _UNWRITTEN)
+        self._is_open |= (self._declared == 0) & (little_endian(start[4:8]) == _UNWRITTEN)
         self._length = tf.where(self._is_open, there, tf.minimum(self._declared, there))
         self.frames = self._length // tf.maximum(self._frame_bytes, 1)
 
@@ -132,7 +140,7 @@ class _Header:
 
         def look(count, position, format_at, format_length, data_at, declared):
             begin = position + 8
-            name, length = _number(data[position : position + 4]), _number(data[position + 4 : begin])
+            name, length = little_endian(data[position : position + 4]), little_endian(data[position + 4 : begin])
             is_format = (name == _code(b"fmt ")) & (format_at < 0)
             is_data = (name == _code(b"data")) & (data_at < 0)
             return (
@@ -148,7 +156,7 @@ class _Header:
         start = (tf.constant(0), tf.constant(12, tf.int64), none, none, none, none)
         return tf.while_loop(goes_on, look, start)[2:]
 
-    def faults(self, rates):
+    def faults(self, resampler):
         """Pairs of a bool tensor and what is wrong where it holds, the gravest first."""
         import tensorflow as tf
 
@@ -157,24 +165,19 @@ class _Header:
             "its samples are of format {} with {} bits; expected PCM (format 1) of 8, 16, 24 or 32 bits, or "
             "float (format 3) of 32 bits"
         )
-        served = ", ".join(str(rate) for rate in rates)
-        cut_short = "ends before the sound that its header promises; copy or record it again"
         return [
             (self._size == 0, "is empty; expected the bytes of a WAV file"),
             (~self._is_wav, "is no WAV file: it does not begin with RIFF and WAVE"),
-            (~self._has_data & ~self._has_format, cut_short),
+            (~self._has_data & ~self._has_format, CUT_SHORT),
             (~self._has_format, "is damaged: it has no whole chunk `fmt `"),
-            (~self._has_data, cut_short),
+            (~self._has_data, CUT_SHORT),
             (~tf.reduce_any(is_known), tf.strings.format(encoding, (self.tag, self.bits))),
             (
                 (self.channels == 0) | (self._frame_bytes * 8 != self.channels * self.bits),
                 "is damaged: channels, bits and bytes a frame do not fit together",
             ),
-            (
-                ~tf.reduce_any(self.rate == list(rates)),
-                tf.strings.format(f"has a sampling rate of {{}} Hz; expected one of {served}", self.rate),
-            ),
-            (~self._is_open & (self._data_at + self._declared > self._size), cut_short),
+            *resampler.faults(self.rate),
+            (~self._is_open & (self._data_at + self._declared > self._size), CUT_SHORT),
             (self.frames == 0, "holds no samples; expected a recording"),
             (
                 self.frames > tf.cast(LIMIT_SECONDS, tf.int64) * self.rate,
@@ -191,27 +194,12 @@ def _code(name: bytes) -> int:
     return int.from_bytes(name, "little")
 
 
-def _number(little_endian):
+def little_endian(code):
     """An int64 of a few bytes."""
     import tensorflow as tf
 
-    values = tf.cast(little_endian, tf.int64)
+    values = tf.cast(code, tf.int64)
     return tf.reduce_sum(values * 256 ** tf.range(tf.size(values, tf.int64)))
-
-
-def refuse(faults, name=""):
-    """An op that raises the first fault that holds, if any.
-
-    Args:
-        faults: Pairs of a bool tensor `()` and the words for where it holds.
-        name: String tensor, what is at fault; stands before the words.
-    """
-    import tensorflow as tf
-
-    words = tf.constant("")
-    for holds, fault in reversed(faults):
-        words = tf.where(holds, fault, words)
-    return tf.debugging.Assert(words == "", [tf.strings.join([name, words])])
 
 
 def _decoded(sound, header):
@@ -236,39 +224,3 @@ def _decoded(sound, header):
     place = tf.cast(tf.argmax(tf.cast(matches, tf.int32)), tf.int32)
     samples = tf.switch_case(place, decoders)
     return tf.reduce_mean(tf.reshape(samples, (-1, header.channels)), axis=1)
-
-
-def _resampled(waveform, each: ResamplingFilter | None, most_samples: int | None):
-    import tensorflow as tf
-
-    if each is None:
-        return waveform[:most_samples]
-    wanted = each.samples_after(tf.size(waveform, tf.int64))
-    if most_samples is not None:
-        wanted = tf.minimum(wanted, most_samples)
-    width, phases = each.taps.shape
-    frames = -(-wanted // phases)
-    # As many samples as the frames read: those there are, and zeros around them.
-    read = tf.maximum(frames - 1, 0) * each.stride + width - each.before
-    known = waveform[:read]
-    padded = tf.pad(known, [[each.before, read - tf.size(known, tf.int64)]])
-    resampled = _strided_convolution(padded, each.taps, each.stride)
-    start = waveform[: len(each.first_taps)]
-    first = tf.linalg.matvec(tf.constant(each.first_taps)[: tf.size(start)], start, transpose_a=True)
-    return tf.concat([first, tf.reshape(resampled, [-1])[each.first_taps.shape[1] :]], axis=0)[:wanted]
-
-
-def _strided_convolution(samples, taps, stride: int):
-    """`(frames, phases)`: `tf.nn.conv1d`, but for the order of its sums.
-
-    Each sum of a thousand products in float32 is made of sums of 64: half the rounding error, 5 dB, and no slower.
-    """
-    import tensorflow as tf
-
-    width, phases = taps.shape
-    blocks = -(-width // _BLOCK)
-    missing = blocks * _BLOCK - width
-    kernel = np.pad(taps, ((0, missing), (0, 0))).reshape(blocks, _BLOCK, phases)
-    windows = tf.pad(tf.signal.frame(samples, width, stride), [[0, 0], [0, missing]])
-    windows = tf.transpose(tf.reshape(windows, (-1, blocks, _BLOCK)), (1, 0, 2))
-    return tf.reduce_sum(tf.matmul(windows, kernel), axis=0)

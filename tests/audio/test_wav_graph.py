@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from keras_vitser.audio import read_waveform
+from keras_vitser.audio.resampling_filters import COMMON_RATES
+from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.errors import AudioError
-from keras_vitser.serving.resampling_filters import SERVED_RATES
-from keras_vitser.serving.wav_graph import WavReader
 from tests.audio.sound_files import odd_chunk, pcm16, wav
 
 tf = pytest.importorskip("tensorflow")
@@ -52,7 +52,7 @@ def error_of(given, expected):
     return 10 * np.log10(np.sum((given - expected) ** 2) / np.sum(expected**2) + 1e-30)
 
 
-@pytest.mark.parametrize("rate", SERVED_RATES)
+@pytest.mark.parametrize("rate", COMMON_RATES)
 @pytest.mark.parametrize("subtype", SUBTYPES)
 def test_white_noise_is_read_as_outside(waveform, rate, subtype):
     for channels, format in ((1, "WAV"), (2, "WAV"), (3, "WAVEX")):
@@ -63,7 +63,7 @@ def test_white_noise_is_read_as_outside(waveform, rate, subtype):
         assert error_of(given[-50:], expected[-50:]) < MOST_AT_EDGES
 
 
-@pytest.mark.parametrize("rate", SERVED_RATES)
+@pytest.mark.parametrize("rate", COMMON_RATES)
 def test_any_length_is_read_as_outside(waveform, batch, rate):
     for samples in (3, 40, 5 * rate + 3):
         file = noise_file(rate, samples=samples)
@@ -175,7 +175,7 @@ def fuzzed(number):
     generator = np.random.default_rng(number)
     file = bytearray(
         noise_file(
-            SERVED_RATES[number % 8],
+            COMMON_RATES[number % 8],
             channels=1 + number % 3,
             samples=300 + number % 7,
             subtype=SUBTYPES[number // 3 % 5],

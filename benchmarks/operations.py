@@ -1,0 +1,135 @@
+"""How much of a machine's floating-point rate a training step reaches, beside one large matrix product.
+
+    python benchmarks/operations.py
+    python benchmarks/operations.py --backends tensorflow --json operations.json
+
+Operations are counted from the shapes of the layers: two for each multiply-add of a matrix product or convolution, once
+forward and twice backward, nothing for all the rest (normalisation, softmax, GELU, the optimizer, the feeding of data),
+whose time counts. They are divided by the seconds of a step of `fit`, and by the rate of a float32 matrix product of
+PyTorch on the same cores, in turns.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import harness
+from rich.console import Console
+
+BARS = {"student": ">= 0.5", "teacher": None}
+PEER = "a float32 matrix product"
+
+
+def main():
+    options = arguments()
+    if options.child:
+        harness.write(options.child, measure(options))
+        return
+    passed = [f"--{name}={getattr(options, name)}" for name in ("batch", "rounds", "steps", "size")]
+    passed += ["--tiny"] if options.tiny else []
+    found = {each: harness.run_child(Path(__file__).resolve(), each, passed) for each in options.backends}
+    claims = [claim for name in BARS for claim in claims_of(name, found)]
+    Console(width=130).print(harness.claims_table(claims))
+    if options.json:
+        settings = {name: getattr(options, name) for name in ("batch", "rounds", "steps", "size", "tiny", "quick")}
+        harness.write(options.json, harness.result("operations", settings, claims, backends=found))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    choices = harness.BACKENDS
+    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser.add_argument("--batch", type=int, default=32, help="examples a step (default: 32)")
+    parser.add_argument("--rounds", type=int, default=7, help="(default: 7)")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps a round (default: 3)")
+    parser.add_argument("--size", type=int, default=4096, help="rows of the large matrices (default: 4096)")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of a step each, matrices of 1024 rows")
+    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
+    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.steps, options.size = 2, 1, 1024
+    return options
+
+
+def claims_of(name, found):
+    """The backend that reaches most has the bar; then each alone."""
+    shares = {backend: result[name] for backend, result in found.items()}
+    best = max(shares, key=lambda backend: shares[backend]["median"])
+    claims = [harness.claim(f"share of the rate, step of {name}, the best", PEER, shares[best], BARS[name], best=best)]
+    return claims + [
+        harness.claim(f"share of the rate, step of {name}, {backend}", PEER, share) for backend, share in shares.items()
+    ]
+
+
+def forward_operations(model):
+    """Operations of one image through a `ViTSER`: two for each multiply-add of its products and convolutions.
+
+    Args:
+        model: A `keras_vitser.models.ViTSER`.
+
+    Returns:
+        Int.
+    """
+    bands, frames = model.image_size
+    rows, columns = model.patch_grid
+    channels, multiply_adds = 1, 0
+    for convolution in model.get_layer("conv_stem").convolutions if model.conv_stem else ():
+        multiply_adds += bands * frames * 9 * channels * convolution.filters
+        channels = convolution.filters
+    channels += 2 if model.coordinates else 0
+    patches, tokens = rows * columns, rows * columns + 1
+    inner = model.num_heads * model.head_dim
+    multiply_adds += patches * (bands // rows) * (frames // columns) * channels * model.hidden_dim
+    dense = 3 * model.hidden_dim * inner + inner * model.hidden_dim + 2 * model.hidden_dim * model.mlp_dim
+    attention = 2 * tokens * inner  # scores, and what they gather
+    multiply_adds += model.depth * tokens * (dense + attention) + model.hidden_dim * model.num_classes
+    return 2 * multiply_adds
+
+
+def step_operations(model, batch):
+    """Operations of a training step: forward once, and backward twice, for the inputs and for the weights."""
+    return 3 * batch * forward_operations(model)
+
+
+# In the child, on one backend
+
+
+def measure(options):
+    import keras
+    import network_steps
+    import torch
+
+    torch.set_num_threads(harness.threads())
+    left, right = torch.rand(2, options.size, options.size)
+    models = {name: network_steps.network(name, options.tiny) for name in BARS}
+    contestants = {PEER: lambda: _timed_product(left, right)}
+    for name, model in models.items():
+        images, labels = network_steps.batches(model, options.batch, options.steps)
+        contestants[name] = network_steps.timed_steps(model, images, labels, options.batch)
+    harness.alternate(contestants, 1)  # compiles
+    seconds = harness.alternate(contestants, options.rounds)
+
+    operations = {name: step_operations(model, options.batch) for name, model in models.items()}
+    operations[PEER] = 2 * options.size**3
+    rates = {name: [operations[name] / value for value in values] for name, values in seconds.items()}
+    device, version = harness.device()
+    return {
+        "device": device,
+        "versions": {"keras": keras.__version__, keras.backend.backend(): version},
+        "operations": operations,
+        "seconds": seconds,
+        "operations_per_second": {name: harness.spread(values) for name, values in rates.items()},
+        **{name: harness.ratio(rates[name], rates[PEER]) for name in models},
+    }
+
+
+def _timed_product(left, right):
+    start = time.perf_counter()
+    left @ right
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

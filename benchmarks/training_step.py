@@ -1,0 +1,169 @@
+"""A training step of teacher and student, beside the same network in plain PyTorch.
+
+    python benchmarks/training_step.py
+    python benchmarks/training_step.py --backends jax torch --rounds 15 --json training_step.json
+
+Ours is a step of `fit`: cross-entropy of labels, Adam, float32. The peer is `plain_torch`, as PyTorch users write it
+(einsum attention, `nn.InstanceNorm2d`), eager and with `torch.compile`; before the clock starts it gets our weights and
+must give our logits and our first losses. A round is a few steps of each, in turns, in one process a backend; the
+compiled peer takes its turns beside our PyTorch only, because compiling takes minutes. TensorFlow is also run with
+`jit_compile=True`: for a network like this, Keras' own choice there is not to compile.
+"""
+
+import argparse
+import os
+import shutil
+import time
+from pathlib import Path
+
+import harness
+from rich.console import Console
+
+EAGER, COMPILED = "plain PyTorch, eager", "plain PyTorch, torch.compile"
+OURS, OURS_COMPILED = "ours", "ours, jit_compile=True"
+BARS = {"student": ">= 1.3", "teacher": ">= 2"}
+MOST_DIFFERENCE = 1e-4
+
+
+def main():
+    options = arguments()
+    if options.child:
+        harness.write(options.child, measure(options))
+        return
+    passed = ["--batch", str(options.batch), "--rounds", str(options.rounds), "--steps", str(options.steps)]
+    passed += [f"--{name}" for name in ("tiny", "no_compile") if getattr(options, name)]
+    passed += ["--networks", *options.networks]
+    found = {each: harness.run_child(Path(__file__).resolve(), each, passed) for each in options.backends}
+    claims = [claim for name in options.networks for claim in claims_of(name, found)]
+    Console(width=130).print(harness.claims_table(claims))
+    if options.json:
+        settings = {name: getattr(options, name) for name in ("batch", "rounds", "steps", "tiny", "quick")}
+        harness.write(options.json, harness.result("training_step", settings, claims, backends=found))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    choices = harness.BACKENDS
+    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser.add_argument("--networks", nargs="+", choices=tuple(BARS), default=tuple(BARS), help="default: both")
+    parser.add_argument("--batch", type=int, default=32, help="examples a step (default: 32)")
+    parser.add_argument("--rounds", type=int, default=7, help="(default: 7)")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps a round (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of a step each, nothing of PyTorch's compiled")
+    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
+    parser.add_argument("--no_compile", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.steps, options.no_compile = 2, 1, True
+    return options
+
+
+def claims_of(name, found):
+    """The best of ours against the eager peer, which has the bar; then each alone, and against the compiled peer."""
+    singles, ratios = [], {}
+    for backend, result in found.items():
+        seconds = result[name]["seconds_per_step"]
+        for ours in (OURS, OURS_COMPILED):
+            if ours in seconds:
+                label = f"{name}, {backend}{ours.removeprefix(OURS)}"
+                ratios[label] = harness.ratio(seconds[EAGER], seconds[ours])
+                singles.append(harness.claim(f"training step of {label}", EAGER, ratios[label]))
+    best = max(ratios, key=lambda label: ratios[label]["median"])
+    claims = [harness.claim(f"training step of {name}, the best", EAGER, ratios[best], BARS[name], best=best)]
+    return claims + singles + [_compiled(name, found, ratios[best]["median"])]
+
+
+def _compiled(name, found, best):
+    """The best of ours against the compiled peer, both taken beside the eager one, each in its own process."""
+    text, peer = f"training step of {name}, the best", COMPILED
+    if "torch" not in found:
+        return harness.skipped(text, peer, None, "it takes its turns in the process of torch, which was not asked for")
+    result = found["torch"][name]
+    if COMPILED not in result["seconds_per_step"]:
+        return harness.skipped(text, peer, None, result["skipped"])
+    seconds = result["seconds_per_step"]
+    peers = harness.ratio(seconds[EAGER], seconds[COMPILED])
+    return harness.claim(text, peer, best / peers["median"], compiled_beside_eager=peers)
+
+
+# In the child, on one backend
+
+
+def measure(options):
+    import keras
+
+    found = {name: _measure(name, options) for name in options.networks}
+    device, version = harness.device()
+    import torch
+
+    versions = {"keras": keras.__version__, "torch": torch.__version__, keras.backend.backend(): version}
+    return {"device": device, "versions": versions, **found}
+
+
+def _measure(name, options):
+    import keras
+    import network_steps
+    import numpy as np
+    import torch
+    from plain_torch import PlainViTSER, Trainer
+
+    torch.set_num_threads(harness.threads())
+    batch, backend = options.batch, keras.backend.backend()
+    model = network_steps.network(name, options.tiny)
+    images, labels = network_steps.batches(model, batch, options.steps)
+    kinds = {EAGER: False}
+    why_not = "not asked for" if options.no_compile else why_not_compiled()
+    if backend == "torch" and not why_not:
+        kinds[COMPILED] = True
+    trainers = {
+        kind: Trainer(PlainViTSER(model), network_steps.LEARNING_RATE, compiled) for kind, compiled in kinds.items()
+    }
+
+    theirs = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
+    with torch.no_grad():
+        logits = trainers[EAGER].plain(theirs[0][:batch]).numpy()
+    difference = float(np.abs(logits - keras.ops.convert_to_numpy(model(images[:batch]))).max())
+    if not difference < MOST_DIFFERENCE:
+        raise SystemExit(f"{name}: the networks differ by {difference:.1e}; they should do the same work")
+
+    models = {OURS: model}
+    if backend == "tensorflow":
+        models[OURS_COMPILED] = network_steps.network(name, options.tiny, jit_compile=True)
+    losses = {kind: trainer.step(theirs[0][:batch], theirs[1][:batch]) for kind, trainer in trainers.items()}
+    losses |= {
+        kind: each.fit(images[:batch], labels[:batch], batch, verbose=0).history["loss"][0]
+        for kind, each in models.items()
+    }
+    if not np.allclose(list(losses.values()), losses[EAGER], rtol=0, atol=MOST_DIFFERENCE):
+        raise SystemExit(f"{name}: the first losses differ, {losses}; all should do the same work")
+
+    contestants = {kind: network_steps.timed_steps(each, images, labels, batch) for kind, each in models.items()}
+    contestants |= {kind: _timed(trainer, *theirs, batch) for kind, trainer in trainers.items()}
+    harness.alternate(contestants, 1)  # compiles
+    seconds = harness.alternate(contestants, options.rounds)
+    return {"seconds_per_step": seconds, "losses": losses, "difference": difference, "skipped": why_not}
+
+
+def why_not_compiled():
+    """Why torch.compile cannot be measured here, or nothing."""
+    compiler = os.environ.get("CXX", "g++")
+    return None if shutil.which(compiler) else f"torch.compile needs a C++ compiler, and there is no {compiler}"
+
+
+def _timed(trainer, images, labels, batch):
+    parts = list(zip(images.split(batch), labels.split(batch), strict=True))
+
+    def seconds():
+        trainer.step(*parts[0])
+        start = time.perf_counter()
+        for part in parts[1:]:
+            trainer.step(*part)
+        return (time.perf_counter() - start) / len(parts[1:])
+
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

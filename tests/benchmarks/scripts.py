@@ -1,0 +1,23 @@
+"""Runs a script of benchmarks/ as a user does, and what every script's result holds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(name, folder, *options):
+    """From another folder, with no backend chosen; what it printed and what it wrote."""
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *options, "--json", "result.json"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((folder / "result.json").read_text())
+    assert written["benchmark"] == name
+    assert written["machine"]["threads"] >= 1
+    for claim in written["claims"]:
+        assert set(claim) == {"claim", "peer", "ratio", "bar", "met", "figures"}
+    return done.stdout, written

@@ -1,0 +1,57 @@
+"""The common form of a result: which claims meet their bar, and the table of them."""
+
+import harness
+import pytest
+from rich.console import Console
+
+
+@pytest.mark.parametrize(
+    ("ratio", "bar", "met"),
+    [
+        (4.0, ">= 4", True),
+        (3.999, ">= 4", False),
+        (1.1, "<= 1.1", True),
+        (1.11, "<= 1.1", False),
+        (0.5, "< 0.5 s", False),
+        (0.4, "< 0.5 s", True),
+        (7.0, None, None),
+        ({"median": 5.0, "low": 1.0, "high": 9.0}, ">= 4", True),
+        ({"median": 3.0, "low": 1.0, "high": 9.0}, ">= 4", False),
+    ],
+)
+def test_the_median_is_held_against_the_bar(ratio, bar, met):
+    claim = harness.claim("ours", "theirs", ratio, bar, seconds=[1])
+    assert claim["met"] is met
+    assert set(claim) == {"claim", "peer", "ratio", "bar", "met", "figures"}
+    assert set(claim["ratio"]) == {"median", "low", "high"}
+    assert claim["figures"] == {"seconds": [1]}
+
+
+@pytest.mark.parametrize("bar", ["4", "about 4", ">= fast", ""])
+def test_a_bar_that_says_nothing_is_no_bar(bar):
+    with pytest.raises(AttributeError):
+        harness.claim("ours", "theirs", 1.0, bar)
+
+
+def test_the_table_has_a_row_a_claim():
+    claims = [
+        harness.claim("fast [b]", "slow", harness.ratio([4, 6, 10], [2, 2, 2]), ">= 2"),
+        harness.claim("start", "nothing", 0.7, "< 0.5 s"),
+        harness.skipped("compiled", "slow", ">= 1", "no C++ compiler"),
+        harness.claim("told", "slow", 1.0),
+    ]
+    console = Console(width=120, record=True)
+    console.print(harness.claims_table(claims))
+    rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if "│" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["fast [b]", "slow", "3.00 (2.00 to 5.00)", ">= 2", "yes"],
+        ["start", "nothing", "0.70", "< 0.5 s", "no"],
+        ["compiled", "slow", "skipped: no C++ compiler", ">= 1", ""],
+        ["told", "slow", "1.00", "", ""],
+    ]
+
+
+def test_a_result_says_where_it_was_found():
+    written = harness.result("name", {"rounds": 3}, [], seconds=[1.0])
+    assert set(written) == {"benchmark", "machine", "settings", "claims", "seconds"}
+    assert written["machine"]["threads"] >= 1

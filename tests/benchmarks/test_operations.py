@@ -1,0 +1,53 @@
+"""benchmarks/operations.py: the count against PyTorch's own, and what follows from the seconds."""
+
+import keras
+import pytest
+import torch
+from operations import forward_operations, step_operations
+from plain_torch import PlainViTSER
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from keras_vitser.models import ViTSER
+
+from .scripts import run
+
+SMALL = {"image_size": (16, 12), "patch_size": (8, 3), "hidden_dim": 24, "mlp_dim": 20, "depth": 2, "num_heads": 3}
+
+
+@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["paper", "small"])
+@pytest.mark.parametrize("name", ["student", "teacher"])
+def test_operations_are_those_that_torch_counts(name, sizes):
+    """Torch leaves out that the first convolution's inputs need no gradient; so do we not."""
+    model = getattr(ViTSER, name)(7, **sizes)
+    plain, batch = PlainViTSER(model), 2
+    images = torch.zeros(batch, 1, *model.image_size)
+    with FlopCounterMode(display=False) as forward:
+        loss = functional.cross_entropy(plain(images), torch.zeros(batch, dtype=torch.long))
+    assert forward.get_total_flops() == batch * forward_operations(model)
+    with FlopCounterMode(display=False) as backward:
+        loss.backward()
+    whole = forward.get_total_flops() + backward.get_total_flops()
+    assert whole == pytest.approx(step_operations(model, batch), rel=0.01)
+
+
+def test_the_papers_networks_are_as_large_as_the_readme_says():
+    assert forward_operations(ViTSER.student(7)) / 2 == pytest.approx(0.21e9, rel=0.03)
+    assert forward_operations(ViTSER.teacher(7)) / 2 == pytest.approx(1.19e9, rel=0.03)
+
+
+def test_it_runs_and_reports(tmp_path):
+    backend = keras.backend.backend()
+    printed, written = run("operations", tmp_path, "--tiny", "--quick", "--batch", "4", "--backends", backend)
+    result = written["backends"][backend]
+    peer = "a float32 matrix product"
+    assert result["operations"][peer] == 2 * 1024**3
+    for name in ("student", "teacher"):
+        best, alone = (claim for claim in written["claims"] if name in claim["claim"])
+        shares = [
+            result["operations"][name] / step / (result["operations"][peer] / product)
+            for step, product in zip(result["seconds"][name], result["seconds"][peer], strict=True)
+        ]
+        assert best["ratio"]["median"] == alone["ratio"]["median"] == pytest.approx(sum(shares) / 2)
+        assert best["bar"] == {"student": ">= 0.5", "teacher": None}[name]
+        assert f"step of {name}, the best" in printed
