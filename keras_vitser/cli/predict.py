@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -59,10 +60,10 @@ def predict(
         answer = partial(prediction.predict_stream, recognizer, folder=folder)
     total = len(paths) if isinstance(paths, list) else None
     silent = output is None and (as_csv or as_json or manifest is not None) and out.is_terminal  # lines show it
-    with progress_bars(silent) as progress:
+    write = None if output else _writer(as_csv or manifest is not None, as_json, recognizer.labels)
+    with progress_bars(silent) as progress, redirect_stdout(sys.stderr):  # where Ray tells of a worker that died
         tell = partial(progress, "files", total=total)
         if output is None:
-            write = _writer(as_csv or manifest is not None, as_json, recognizer.labels)
             failed, total = _print(answer(paths), write, tell)
         else:
             written = prediction.write_answers(
@@ -78,6 +79,8 @@ def predict(
         print(f"{output}: {total} recordings, {written.before} of them from before")
         for reason in written.reasons:
             print(f"not read: {reason}", file=sys.stderr)
+    else:
+        write(None)
     if failed:
         raise fail(f"{failed} of {total} files could not be read; each has its reason in its line")
 
@@ -109,19 +112,19 @@ def _print(rows: Iterable, write: Callable, tell: Callable[[int], None]) -> tupl
         total += 1
         write(row)
         tell(total)
-    write(None)
     return failed, total
 
 
 def _writer(as_csv: bool, as_json: bool, labels: tuple[str, ...]):
     """A function that takes a row, and `None` at the end."""
+    stdout = sys.stdout
     if as_json:
-        return lambda row: row and print(json.dumps(row.to_dict(labels), ensure_ascii=False))
+        return lambda row: row and print(json.dumps(row.to_dict(labels), ensure_ascii=False), file=stdout)
     if as_csv:
         from keras_vitser.prediction.row import csv_header
 
-        sys.stdout.write(csv_header(labels))
-        return lambda row: row and sys.stdout.write(row.to_csv(labels))
+        stdout.write(csv_header(labels))
+        return lambda row: row and stdout.write(row.to_csv(labels))
     return _table()
 
 

@@ -8,6 +8,7 @@ rows are taken once.
 import json
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -155,7 +156,9 @@ def _running(workers: int | None) -> Iterator[tuple[Any, int]]:
 
 def _start(ray, workers: int | None) -> None:
     settings = {"logging_level": "ERROR", "log_to_driver": False}
-    if _ADDRESS not in os.environ:
+    if _ADDRESS in os.environ:
+        _check_address(os.environ[_ADDRESS])
+    else:
         settings |= {
             "address": "local",
             "num_cpus": workers,
@@ -170,3 +173,14 @@ def _start(ray, workers: int | None) -> None:
             ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise PredictionError(f"Ray cannot be started: {' '.join(str(error).split())[:300]}") from None
+
+
+def _check_address(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():  # "auto", "local"
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise PredictionError(f"no Ray answers at {_ADDRESS}={address} ({error}); start one, or unset it") from None
