@@ -6,15 +6,17 @@ manifest's. So a manifest that has grown is gone on with.
 """
 
 import csv
+import errno
 import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import RawIOBase
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import keras
 from filelock import FileLock, Timeout
@@ -156,8 +158,8 @@ def _alone(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(output: Path, labels: Sequence[str], job: dict[str, Any]) -> Iterator[BinaryIO]:
-    """The file, with its header, ready to be read from the start and appended to."""
+def _opened(output: Path, labels: Sequence[str], job: dict[str, Any]) -> Iterator[RawIOBase]:
+    """The file, with its header, ready to be appended to."""
     note = output.with_name(f"{output.name}.job")
     try:
         if output.exists():
@@ -165,16 +167,19 @@ def _opened(output: Path, labels: Sequence[str], job: dict[str, Any]) -> Iterato
         else:
             with whole_file(note) as part:
                 part.write_text(json.dumps(job) + "\n", encoding="utf-8")
-        file = output.open("a+b")
+        file = output.open("ab", buffering=0)  # so that nothing is left to be written where a disk is full
     except OSError as error:
         raise PredictionError(f"{output}: cannot be written ({error.strerror}); choose another name") from None
     with file:
-        file.seek(0)
-        if not file.readline().endswith(b"\n"):
+        if not _first_line(output).endswith(b"\n"):
             file.truncate(0)
             _append(file, output, csv_header(labels))
-        file.seek(0)
         yield file
+
+
+def _first_line(output: Path) -> bytes:
+    with output.open("rb") as file:
+        return file.readline()
 
 
 def _check_job(output: Path, note: Path, job: dict[str, Any]) -> None:
@@ -191,21 +196,21 @@ def _check_job(output: Path, note: Path, job: dict[str, Any]) -> None:
         raise PredictionError(f"{output}: holds the answers of another model; choose another name")
 
 
-def _rows_of(output: Path, file: BinaryIO, labels: Sequence[str]) -> Iterator[list[str]]:
+def _rows_of(output: Path, file: RawIOBase, labels: Sequence[str]) -> Iterator[list[str]]:
     """The cells of each whole row. What a kill left behind them is cut off."""
     end, lines = 0, b""
-    for line in file:
-        lines += line
-        if not line.endswith(b"\n") or lines.count(b'"') % 2:  # a name may hold a line break
-            continue
-        text = lines.decode("utf-8", "surrogateescape")
-        if not end:
-            if text != csv_header(labels):
+    with output.open("rb") as whole:
+        for line in whole:
+            lines += line
+            if not line.endswith(b"\n") or lines.count(b'"') % 2:  # a name may hold a line break
+                continue
+            text = lines.decode("utf-8", "surrogateescape")
+            if end:
+                yield _cells(output, text, len(labels) + 4)
+            elif text != csv_header(labels):
                 raise PredictionError(f"{output}: has other columns than this model's answers; choose another name")
-        else:
-            yield _cells(output, text, len(labels) + 4)
-        end += len(lines)
-        lines = b""
+            end += len(lines)
+            lines = b""
     if lines:
         file.truncate(end)
 
@@ -230,10 +235,11 @@ def _check_path(output: Path, row: list[str], number: int, paths: Iterator[str])
         )
 
 
-def _append(file: BinaryIO, output: Path, line: str) -> None:
+def _append(file: RawIOBase, output: Path, line: str) -> None:
+    data = line.encode("utf-8", "surrogateescape")
     try:
-        file.write(line.encode("utf-8", "surrogateescape"))
-        file.flush()
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise PredictionError(
             f"{output}: cannot be written ({error.strerror}); make room and start again: it goes on where it stopped"
