@@ -64,10 +64,8 @@ def ray_stream(
         PredictionError: Ray is not installed, cannot be started, or gave up.
 
     Example:
-        >>> next(ray_stream("no/such/model", []))
-        Traceback (most recent call last):
-        ...
-        keras_vitser.errors.ModelFolderError: ...
+        >>> rows = ray_stream("runs/RUN/model", ["a.wav"], workers=2)  # Ray starts when the first row is asked for
+        >>> rows.close()
     """
     model = model_folder(model).absolute()
     seconds = Recognizer.load(model).front_end.clip_seconds  # a model that is none is refused before Ray starts
