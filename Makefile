@@ -13,7 +13,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # What does not depend on the backend runs once, on the first.
 BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/benchmarks tests/notebooks \
-	tests/contract tests/test_recognizer.py tests/serving/test_export.py \
+	tests/contract tests/test_recognizer.py tests/prediction/test_stream.py tests/prediction/test_answer_file.py \
+	tests/serving/test_export.py \
 	tests/serving/test_dft_by_matrices.py tests/serving/test_listening.py
 # TensorFlow Serving's releases lag: an export is also loaded with this library, of which nothing is imported.
 OLD_TENSORFLOW := 2.17.1
@@ -70,7 +71,7 @@ test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 # torch first: its plain name in one step with others may bring several GB of CUDA packages.
 .venv/.installed-test: pyproject.toml | .venv/bin/python
 	$(PIP) "torch==2.13.0" $(TORCH_PIP_ARGS)
-	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,export,serve,app,dev]"
+	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,export,serve,app,ray,dev]"
 	touch $@ .venv/.installed-demo
 
 .venv/tensorflow-$(OLD_TENSORFLOW): | .venv/bin/python

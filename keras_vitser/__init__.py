@@ -18,6 +18,7 @@ _MODULES = (
     "experiments",
     "layers",
     "models",
+    "prediction",
     "serving",
 )
 _NAMES = {

@@ -216,6 +216,18 @@ class Recognizer:
         answers = [answer for answer, _ in answers]
         return answers[0] if single else answers
 
+    def probabilities(self, waveforms: np.ndarray) -> np.ndarray:
+        """The probabilities of a batch of waveforms; a batch of a new size is compiled for once.
+
+        Args:
+            waveforms: float32 array `(batch, front_end.clip_samples)` at `front_end.sampling_rate`,
+                full scale at -1 and 1, zeros behind what is shorter.
+
+        Returns:
+            float32 array `(batch, classes)`, rows sum to 1.
+        """
+        return self._probabilities.predict_on_batch(waveforms)
+
     def _waveform(self, item, sampling_rate) -> np.ndarray:
         rate = self.front_end.sampling_rate
         if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
@@ -230,7 +242,7 @@ class Recognizer:
         batch = np.zeros((rows, length), np.float32)
         for row, waveform in zip(batch, waveforms, strict=False):
             row[: min(len(waveform), length)] = waveform[:length]
-        probabilities = self._probabilities.predict_on_batch(batch)
+        probabilities = self.probabilities(batch)
         answers = []
         for waveform, row in zip(waveforms, probabilities, strict=False):
             seconds = min(len(waveform), length) / self.front_end.sampling_rate

@@ -47,15 +47,16 @@ def working(task: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bars(silent: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """A function for `experiments.run(progress=...)`: a bar a task with the time left; silent where no one looks."""
+def progress_bars(silent: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A function for `experiments.run(progress=...)`: a bar a task with the time left, if the total is known; silent
+    where no one looks."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=silent or not err.is_terminal) as bars:
         tasks = {}
 
-        def update(task: str, done: int, total: int) -> None:
+        def update(task: str, done: int, total: int | None) -> None:
             if task not in tasks:
                 tasks[task] = bars.add_task(task, total=total)
             elif done < bars.tasks[tasks[task]].completed:  # the next round, of an epoch for instance

@@ -1,53 +1,98 @@
 """`keras-vitser predict`."""
 
-import csv
 import json
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, fail, out, progress_bars, show_log, working
-from keras_vitser.errors import AudioError, PredictionError
+from keras_vitser.errors import PredictionError
 
-_CHUNK = 32
+
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
 
 
 def predict(
-    sources: list[Path] = typer.Argument(help="Sound files, or folders that are searched for them."),
+    sources: list[Path] = typer.Argument(None, help="Sound files, or folders that are searched for them."),
     model: Path = typer.Option(..., help="A model folder, e.g. RUN/model."),
-    as_csv: bool = typer.Option(False, "--csv", help="Print CSV instead of a table."),
+    manifest: Path = typer.Option(
+        None, help="Instead of SOURCES: a text file with a path a line, a .csv with a column `path`, or - for stdin."
+    ),
+    output: Path = typer.Option(
+        None, help="Write CSV to this file, line by line; the same command goes on with it after a kill."
+    ),
+    as_csv: bool = typer.Option(False, "--csv", help="Print CSV instead of a table (a manifest's default)."),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON line a file."),
+    engine: Engine = typer.Option(Engine.local, help="local: this process. ray: Ray Data, on RAY_ADDRESS or here."),
+    workers: int = typer.Option(None, min=1, help="Processes of --engine ray. Default: one a CPU."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
 ) -> None:
     """Say which emotion is heard in recordings.
 
     A file that cannot be read gets a line of its own and stops nothing; the exit code is then 2.
+    Relative paths in a manifest begin at its folder.
 
     Example: keras-vitser predict clip.wav --model runs/RUN/model
+
+    Example: keras-vitser predict --manifest clips.txt --output answers.csv --model runs/RUN/model
     """
+    _check(sources, manifest, output, as_csv, as_json)
     chosen = choose_backend(backend)
     show_log()
     with working(f"starting {chosen}"):
+        from keras_vitser import prediction
         from keras_vitser.recognizer import Recognizer
 
+        paths = _files(sources) if manifest is None else prediction.manifest_paths(manifest)
         recognizer = Recognizer.load(model)
-    writer = _writer(as_csv, as_json, recognizer.labels)
-    failed = 0
-    files = _files(sources)
-    with progress_bars(silent=(as_csv or as_json) and out.is_terminal) as progress:  # the lines themselves show it
-        for start in range(0, len(files), _CHUNK):
-            progress("files", start, len(files))
-            for row in _rows(recognizer, files[start : start + _CHUNK]):
-                failed += row["error"] is not None
-                writer(row)
-    writer(None)
+    folder = "" if manifest is None else manifest.parent
+    if engine is Engine.ray:
+        answer = partial(prediction.ray_stream, model, folder=folder, workers=workers)
+    else:
+        answer = partial(prediction.predict_stream, recognizer, folder=folder)
+    total = len(paths) if isinstance(paths, list) else None
+    silent = output is None and (as_csv or as_json or manifest is not None) and out.is_terminal  # lines show it
+    write = None if output else _writer(as_csv or manifest is not None, as_json, recognizer.labels)
+    with progress_bars(silent) as progress, redirect_stdout(sys.stderr):  # where Ray tells of a worker that died
+        tell = partial(progress, "files", total=total)
+        if output is None:
+            failed, total = _print(answer(paths), write, tell)
+        else:
+            written = prediction.write_answers(
+                output,
+                paths,
+                lambda left, start: answer(left, start=start),
+                recognizer.labels,
+                prediction.job_of(model),
+                tell,
+            )
+            failed, total = written.failed, written.total
+    if output is not None:
+        print(f"{output}: {total} recordings, {written.before} of them from before")
+        for reason in written.reasons:
+            print(f"not read: {reason}", file=sys.stderr)
+    else:
+        write(None)
     if failed:
-        raise fail(f"{failed} of {len(files)} files could not be read; each has its reason in its line")
+        raise fail(f"{failed} of {total} files could not be read; each has its reason in its line")
 
 
-def _files(sources: list[Path]) -> list[Path]:
+def _check(sources, manifest, output, as_csv, as_json) -> None:
+    if bool(sources) == (manifest is not None):
+        raise PredictionError("give either sound files and folders, or a list of them with --manifest")
+    if output is not None and (as_csv or as_json):
+        raise PredictionError("--output writes CSV to a file, and --csv and --json print; give one of them")
+
+
+def _files(sources: list[Path]) -> list[str]:
     from keras_vitser.corpora import sound_files
 
     files = []
@@ -55,49 +100,31 @@ def _files(sources: list[Path]) -> list[Path]:
         found = sound_files(source) if source.is_dir() else [source]
         if not found:
             raise PredictionError(f"{source}: holds no sound file; give files, or a folder with some in it")
-        files += found
+        files += map(str, found)
     return files
 
 
-def _rows(recognizer, files: list[Path]):
-    from keras_vitser.audio import read_waveform
-
-    rate = recognizer.front_end.sampling_rate
-    waveforms, rows = [], []
-    for file in files:
-        row = {"path": str(file), "label": None, "probability": None, "seconds_used": None, "error": None}
-        rows.append(row)
-        try:
-            waveforms.append(read_waveform(file, sampling_rate=rate))
-        except AudioError as error:
-            row["error"] = str(error)
-    heard = [row for row in rows if row["error"] is None]
-    answers = recognizer.predict(waveforms, sampling_rate=rate) if waveforms else []
-    for row, answer in zip(heard, answers, strict=True):
-        row["label"] = answer.label
-        row["probability"] = round(float(answer.probabilities.max()), 6)
-        row["seconds_used"] = round(answer.seconds_used, 3)
-        row["probabilities"] = {
-            label: round(float(value), 6) for label, value in zip(answer.labels, answer.probabilities, strict=True)
-        }
-    return rows
+def _print(rows: Iterable, write: Callable, tell: Callable[[int], None]) -> tuple[int, int]:
+    """Number of files that could not be read, and of all."""
+    failed = total = 0
+    for row in rows:
+        failed += row.error is not None
+        total += 1
+        write(row)
+        tell(total)
+    return failed, total
 
 
 def _writer(as_csv: bool, as_json: bool, labels: tuple[str, ...]):
     """A function that takes a row, and `None` at the end."""
+    stdout = sys.stdout
     if as_json:
-        return lambda row: row and print(json.dumps(row, ensure_ascii=False))
+        return lambda row: row and print(json.dumps(row.to_dict(labels), ensure_ascii=False), file=stdout)
     if as_csv:
-        table = csv.writer(sys.stdout, lineterminator="\n")
-        table.writerow(["path", "label", "seconds_used", *labels, "error"])
+        from keras_vitser.prediction.row import csv_header
 
-        def write(row):
-            if row:
-                values = row.get("probabilities", {})
-                numbers = [values.get(label, "") for label in labels]
-                table.writerow([row["path"], row["label"], row["seconds_used"], *numbers, row["error"]])
-
-        return write
+        stdout.write(csv_header(labels))
+        return lambda row: row and stdout.write(row.to_csv(labels))
     return _table()
 
 
@@ -113,12 +140,11 @@ def _table():
             out.print(table)
             for reason in reasons:
                 print(f"not read: {reason}", file=sys.stderr)
-        elif row["error"]:
-            table.add_row(Text(row["path"]), Text("not read", "red"), "", "")
-            reasons.append(row["error"])
+        elif row.error:
+            table.add_row(Text(row.path), Text("not read", "red"), "", "")
+            reasons.append(row.error)
         else:
-            table.add_row(
-                Text(row["path"]), Text(row["label"]), f"{row['probability']:.2f}", f"{row['seconds_used']:.2f}"
-            )
+            probability = f"{max(row.probabilities):.2f}"
+            table.add_row(Text(row.path), Text(row.label), probability, f"{row.seconds_used:.2f}")
 
     return write

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -114,3 +115,87 @@ def test_a_backend_that_is_none(command, model, tmp_path):
     path = write_sound(tmp_path / "a.wav")
     line = command("predict", path, "--model", model, "--backend", "pytorch").refusal
     assert "tensorflow, jax, torch" in line
+
+
+class TestManifest:
+    """`--manifest`, `--output` and `--engine`."""
+
+    @pytest.fixture
+    def listed(self, tmp_path):
+        """A manifest of 40 lines beside its recordings, one of which is missing."""
+        for number in range(3):
+            write_sound(tmp_path / "clips" / f"{number}.wav", number)
+        lines = [f"clips/{number % 3}.wav" for number in range(40)]
+        lines[7] = "clips/gone.wav"
+        (tmp_path / "clips.txt").write_text("\n".join(lines) + "\n")
+        return tmp_path / "clips.txt", lines
+
+    def test_it_is_printed_as_csv_and_written_the_same(self, command, model, listed):
+        manifest, lines = listed
+        output = manifest.with_name("answers.csv")
+        printed = command("predict", "--manifest", manifest, "--model", model)
+        written = command("predict", "--manifest", manifest, "--model", model, "--output", output)
+        assert (printed.code, written.code) == (2, 2)
+        assert "1 of 40 files could not be read" in printed.refusal
+        assert output.read_text() == printed.out
+        rows = list(csv.DictReader(io.StringIO(printed.out)))
+        assert [row["path"] for row in rows] == lines
+        assert [row["path"] for row in rows if row["error"]] == ["clips/gone.wav"]
+        assert "40 recordings, 0 of them from before" in written.out
+        assert "not read: " in written.err
+        assert "gone.wav: no such file" in written.err
+
+    def test_it_goes_on(self, command, model, listed):
+        manifest, _ = listed
+        output = manifest.with_name("answers.csv")
+        arguments = ("predict", "--manifest", manifest, "--model", model, "--output", output)
+        command(*arguments)
+        whole = output.read_bytes()
+        output.write_bytes(whole[:1500])
+        again = command(*arguments)
+        assert output.read_bytes() == whole
+        assert f"{whole[:1500].count(10) - 1} of them from before" in again.out
+        assert "1 of 40 files" in again.err
+
+    def test_stdin_and_json(self, command, model, listed, monkeypatch):
+        manifest, lines = listed
+        monkeypatch.chdir(manifest.parent)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(manifest.read_bytes())))
+        ended = command("predict", "--manifest", "-", "--model", model, "--json")
+        assert [row["path"] for row in json_lines(ended.out)] == lines
+
+    def test_a_folder_goes_into_a_file(self, command, model, listed):
+        output = listed[0].with_name("answers.csv")
+        ended = command("predict", listed[0].with_name("clips"), "--model", model, "--output", output)
+        assert ended.code == 0
+        assert output.read_text().count("\n") == 1 + 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--manifest", "nowhere.txt"], "nowhere.txt: cannot be read"),
+            (["--manifest", "x.txt", "a.wav"], "either sound files and folders, or a list"),
+            ([], "either sound files and folders, or a list"),
+            (["a.wav", "--output", "a.csv", "--json"], "give one of them"),
+            (["a.wav", "--output", "nowhere/a.csv"], "there is no folder nowhere"),
+            (["a.wav", "--engine", "spark"], "'local', 'ray'"),
+            (["a.wav", "--engine", "ray", "--workers", "0"], "--workers"),
+        ],
+    )
+    def test_what_is_refused(self, command, model, arguments, words):
+        assert words in command("predict", "--model", model, *arguments).refusal
+
+    def test_the_output_of_another_job_is_refused_and_kept(self, command, model, listed):
+        manifest, _ = listed
+        output = manifest.with_name("answers.csv")
+        command("predict", "--manifest", manifest, "--model", model, "--output", output)
+        before = output.read_bytes()
+        manifest.write_text("clips/2.wav\n")
+        ended = command("predict", "--manifest", manifest, "--model", model, "--output", output)
+        assert "belongs to another manifest" in ended.refusal
+        assert output.read_bytes() == before
+
+    def test_without_ray_one_line_tells_what_to_install(self, command, model, listed, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ray", None)
+        ended = command("predict", "--manifest", listed[0], "--model", model, "--engine", "ray")
+        assert "pip install 'keras-vitser[ray]'" in ended.refusal

@@ -10,7 +10,7 @@ import pytest
 
 import keras_vitser
 
-ROOMS = ["audio", "layers", "models", "distillation", "corpora", "evaluation", "experiments", "serving"]
+ROOMS = ["audio", "layers", "models", "distillation", "corpora", "evaluation", "prediction", "experiments", "serving"]
 GLOBALS = """
 import keras
 

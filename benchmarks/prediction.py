@@ -1,0 +1,250 @@
+"""Answers of the paper's student, beside librosa and the same network in eager PyTorch, in the same process.
+
+    python benchmarks/prediction.py
+    python benchmarks/prediction.py --backends jax --calls 500 --files 200 --json prediction.json
+
+One clip: a warm `Recognizer.predict` of a 4 s waveform in memory; the two take turns call by call. A folder: 44.1 kHz
+WAV files to a CSV, by `predict_stream` and `write_answers`, and by a loop over `librosa.load`, the network and
+`csv.writer`; the two take turns folder by folder. Both have the same weights, and all probabilities must agree
+within 1e-4 before anything is printed.
+"""
+
+import argparse
+import csv
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import harness
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+CLASSES = 7
+RATE, SECONDS, FILE_RATE = 16000, 4, 44100
+OURS, PEER = "ours", "librosa and eager PyTorch"
+TOLERANCE = 1e-4
+CLIP = {"bar": 2.0, "goal": 3.0}
+FOLDER = {"bar": 4.0, "goal": 4.0}
+
+
+def main():
+    options = arguments()
+    if options.child:
+        harness.write(options.child, measure(options))
+        return
+    names = ("calls", "files", "rounds")
+    passed = [text for name in names for text in (f"--{name}", str(getattr(options, name)))]
+    found = {b: harness.run_child(Path(__file__).resolve(), b, passed) for b in options.backends}
+    Console(width=None if sys.stdout.isatty() else 130).print(table(found))
+    if options.json:
+        settings = {name: getattr(options, name) for name in names}
+        result = {"benchmark": "prediction", "machine": harness.machine(), "settings": settings, "backends": found}
+        harness.write(options.json, result | {"claims": claims(found)})
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    choices = harness.BACKENDS
+    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser.add_argument("--calls", type=_positive, default=200, help="timed calls of each on one clip (default: 200)")
+    parser.add_argument("--files", type=_positive, default=96, help="files of the folder (default: 96)")
+    parser.add_argument("--rounds", type=_positive, default=5, help="times that the folder is done (default: 5)")
+    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
+    return number
+
+
+def claims(found):
+    """What is claimed, by the best of the backends."""
+    made = []
+    for claim, key, limits in (
+        ("prediction of one clip, warm, median", "clip_ratio", CLIP),
+        ("prediction of one clip, warm, 99th percentile", "clip_ratio_99", CLIP),
+        ("prediction of a folder, files to CSV", "folder_ratio", FOLDER),
+    ):
+        best = max(found, key=lambda backend: found[backend][key])
+        value = found[best][key]
+        made.append({"claim": claim, "backend": best, "value": value, **limits, "met": value >= limits["bar"]})
+    return made
+
+
+def table(found):
+    grid = Table("", *(f"{backend}, {result['device']}" for backend, result in found.items()))
+    for label, key, form in (
+        ("one clip, ours: median, 99th percentile (ms)", "clip_ms", None),
+        ("one clip, peer: median, 99th percentile (ms)", "clip_ms_peer", None),
+        ("one clip: peer / ours, median", "clip_ratio", ".2f"),
+        ("one clip: peer / ours, 99th percentile", "clip_ratio_99", ".2f"),
+        ("folder, ours (ms a file)", "folder_ms", ".1f"),
+        ("folder, peer (ms a file)", "folder_ms_peer", ".1f"),
+        ("folder: peer / ours", "folder_ratio", ".2f"),
+        ("largest difference of a probability", "difference", ".1e"),
+    ):
+        values = (result[key] for result in found.values())
+        grid.add_row(label, *(f"{v:{form}}" if form else f"{v[0]:.1f}, {v[1]:.1f}" for v in values))
+    grid.caption = (
+        f"{harness.threads()} threads. Medians of calls and of rounds. Bars: {CLIP['bar']:g} and {FOLDER['bar']:g}."
+    )
+    return grid
+
+
+# In the child, on one backend
+
+
+def measure(options):
+    import keras
+    from plain_torch import PlainViTSER
+
+    from keras_vitser.models import ViTSER
+    from keras_vitser.recognizer import Recognizer
+
+    keras.utils.set_random_seed(0)
+    recognizer = Recognizer(ViTSER.student(CLASSES), [f"class {number}" for number in range(CLASSES)])
+    student = PlainViTSER(recognizer.network).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder), options.files)
+        clip = one_clip(recognizer, student, options.calls)
+        whole = whole_folder(recognizer, student, files, Path(folder), options.rounds)
+    device, version = harness.device()
+    return {
+        "device": device,
+        "versions": {"keras": keras.__version__, keras.backend.backend(): version},
+        **clip,
+        **whole,
+        "difference": max(clip["difference"], whole["difference"]),
+    }
+
+
+def voices(count):
+    """Generated voices of 4 s at 16 kHz, no two alike."""
+    from keras_vitser.audio import read_waveform
+    from keras_vitser.corpora import load
+
+    clips = load("demo").clips
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        voice = np.resize(read_waveform(clips[number % len(clips)].path), RATE * SECONDS)
+        yield (voice * generator.uniform(0.3, 1) + generator.normal(0, 1e-3, len(voice))).astype(np.float32)
+
+
+def write_files(folder, count):
+    import soundfile
+
+    from keras_vitser.audio import resample
+
+    files = [folder / f"{number}.wav" for number in range(count)]
+    for file, voice in zip(files, voices(count), strict=True):
+        soundfile.write(file, resample(voice, RATE, FILE_RATE), FILE_RATE)
+    return [str(file) for file in files]
+
+
+def one_clip(recognizer, student, calls):
+    import librosa_and_torch
+
+    clips = list(voices(8))
+    answers = {OURS: [], PEER: []}
+    numbers = dict.fromkeys(answers, 0)
+
+    def ours(waveform):
+        return recognizer.predict(waveform, sampling_rate=RATE).probabilities
+
+    def timed(name, answer):
+        waveform = clips[numbers[name] % len(clips)]
+        numbers[name] += 1
+        start = time.perf_counter()
+        probabilities = answer(waveform)
+        seconds = time.perf_counter() - start
+        answers[name].append(probabilities)
+        return seconds
+
+    contestants = {
+        OURS: lambda: timed(OURS, ours),
+        PEER: lambda: timed(PEER, lambda waveform: librosa_and_torch.probabilities(student, waveform)),
+    }
+    harness.alternate(contestants, len(clips))  # compiles, and shows that they agree
+    difference = check(answers[OURS], answers[PEER])
+    seconds = harness.alternate(contestants, calls)
+    at = {name: np.percentile(values, [50, 99]) * 1000 for name, values in seconds.items()}
+    return {
+        "difference": difference,
+        "clip_seconds": seconds,
+        "clip_ms": at[OURS].tolist(),
+        "clip_ms_peer": at[PEER].tolist(),
+        "clip_ratio": float(at[PEER][0] / at[OURS][0]),
+        "clip_ratio_99": float(at[PEER][1] / at[OURS][1]),
+    }
+
+
+def whole_folder(recognizer, student, files, folder, rounds):
+    tables = {OURS: folder / "ours.csv", PEER: folder / "peer.csv"}
+    contestants = {
+        OURS: lambda: our_folder(recognizer, files, tables[OURS]),
+        PEER: lambda: peer_folder(student, recognizer.labels, files, tables[PEER]),
+    }
+    harness.alternate(contestants, 1)
+    difference = check(*(read_table(tables[name], recognizer.labels) for name in (OURS, PEER)))
+    seconds = harness.alternate(contestants, rounds)
+    ratio = harness.ratio(seconds[PEER], seconds[OURS])
+    return {
+        "difference": difference,
+        "folder_seconds": seconds,
+        "folder_ms": float(np.median(seconds[OURS]) / len(files) * 1000),
+        "folder_ms_peer": float(np.median(seconds[PEER]) / len(files) * 1000),
+        "folder_ratio": ratio["median"],
+        "folder_ratio_spread": ratio,
+    }
+
+
+def our_folder(recognizer, files, output):
+    from keras_vitser import prediction
+
+    output.unlink(missing_ok=True)
+    start = time.perf_counter()
+    prediction.write_answers(
+        output,
+        files,
+        lambda paths, first: prediction.predict_stream(recognizer, paths, start=first),
+        recognizer.labels,
+        {"model": "benchmark"},
+    )
+    return time.perf_counter() - start
+
+
+def peer_folder(student, labels, files, output):
+    import librosa
+    import librosa_and_torch
+
+    start = time.perf_counter()
+    with open(output, "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", *labels])
+        for path in files:
+            waveform, _ = librosa.load(path, sr=RATE)
+            numbers = librosa_and_torch.probabilities(student, waveform)
+            rows.writerow([path, labels[numbers.argmax()], *numbers])
+    return time.perf_counter() - start
+
+
+def read_table(path, labels):
+    with open(path, newline="") as file:
+        return [[float(row[label]) for label in labels] for row in csv.DictReader(file)]
+
+
+def check(ours, theirs):
+    difference = float(np.abs(np.subtract(ours, theirs)).max())
+    if not difference <= TOLERANCE:
+        raise SystemExit(f"the contestants do not give the same answers: they differ by {difference:.1e}")
+    return difference
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What is told of one recording, and how it stands in a table."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer for one path, or why there is none.
+
+    Attributes:
+        path: The path as it was given.
+        label: The most probable label, or `None`.
+        probabilities: One number a label, in their order, to 6 digits; empty where there is an error.
+        seconds_used: Seconds of the recording that were read, or `None`.
+        is_cut: Whether the recording lasts longer than what is read of it.
+        error: Why the recording could not be read, one line, or `None`.
+
+    Example:
+        >>> Row("a.wav", "calm", (0.75, 0.25), 1.5).to_csv()
+        'a.wav,calm,1.5,0.75,0.25,\\n'
+    """
+
+    path: str
+    label: str | None = None
+    probabilities: Sequence[float] = ()
+    seconds_used: float | None = None
+    is_cut: bool = False
+    error: str | None = None
+
+    def to_dict(self, labels: Sequence[str]) -> dict[str, Any]:
+        """For a JSON line."""
+        row = {
+            "path": self.path,
+            "label": self.label,
+            "probability": max(self.probabilities, default=None),
+            "seconds_used": self.seconds_used,
+            "error": self.error,
+        }
+        if self.error is None:
+            row["probabilities"] = dict(zip(labels, self.probabilities, strict=True))
+        return row
+
+    def to_csv(self, labels: Sequence[str] | None = None) -> str:
+        """A line under `csv_header(labels)`. `labels` need only be given where the row may hold an error."""
+        numbers = self.probabilities or [""] * len(labels or ())
+        return csv_line([self.path, self.label, self.seconds_used, *numbers, self.error])
+
+
+def csv_header(labels: Sequence[str]) -> str:
+    """The first line of a table.
+
+    Example:
+        >>> csv_header(["calm", "upset"])
+        'path,label,seconds_used,calm,upset,error\\n'
+    """
+    return csv_line(["path", "label", "seconds_used", *labels, "error"])
+
+
+def csv_line(cells: Sequence[Any]) -> str:
+    line = io.StringIO()
+    # A lone carriage return would otherwise stand unquoted, and end the line for a reader.
+    has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+    quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    csv.writer(line, lineterminator="\n", quoting=quoting).writerow(cells)
+    return line.getvalue()

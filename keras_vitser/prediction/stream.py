@@ -1,0 +1,122 @@
+"""Paths in, answers out, a batch at a time: threads decode the next batch while the network hears this one."""
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_vitser.audio import read_waveform
+from keras_vitser.errors import AudioError, NoSamplesError
+from keras_vitser.prediction.row import Row
+from keras_vitser.recognizer import Recognizer
+
+BATCH = 32  # clips; 8 MB of waveforms
+_READERS = min(BATCH, os.cpu_count() or 1)
+
+
+def predict_stream(
+    recognizer: Recognizer, paths: Iterable[str], *, folder: str | os.PathLike = "", start: int = 0
+) -> Iterator[Row]:
+    """Answers any number of recordings in constant memory; one that cannot be read stops nothing.
+
+    At most two batches of 32 are held. Each batch goes through the same compiled graph: the
+    last is filled up with silence, and where there are less than 32 recordings in all, up to
+    a power of two. A recording's answer depends on its number in the list and on nothing else
+    that happens, so that a list that is taken up again ends as one that was not stopped.
+
+    Args:
+        recognizer: The `Recognizer`.
+        paths: Paths of sound files.
+        folder: Where relative paths begin. Defaults to the working folder.
+        start: Int, a multiple of 32: how many recordings were answered before.
+
+    Yields:
+        A `Row` a path, in their order. At the end, one warning tells how many were cut.
+
+    Example:
+        >>> from keras_vitser.corpora import load
+        >>> from keras_vitser.models import ViTSER
+        >>> recognizer = Recognizer(ViTSER.student(2, depth=1), ["calm", "upset"])
+        >>> rows = predict_stream(recognizer, [load("demo").clips[0].path, "nowhere.wav"])
+        >>> [row.error is None for row in rows]
+        [True, False]
+    """
+    yield from telling_of_cuts(answered(recognizer, paths, folder, start), recognizer.front_end.clip_seconds)
+
+
+def answered(recognizer: Recognizer, paths: Iterable[str], folder: str | os.PathLike, start: int) -> Iterator[Row]:
+    """`predict_stream` without its warning."""
+    length, rate = recognizer.front_end.clip_samples, recognizer.front_end.sampling_rate
+    parent = Path(folder)
+
+    def read(path):
+        return _read(path, parent, rate, length)
+
+    reads = read_ahead(read, map(str, paths), _READERS, BATCH)
+    while batch := list(islice(reads, BATCH)):
+        size = BATCH if start else 1 << (len(batch) - 1).bit_length()
+        start += len(batch)
+        waveforms = np.zeros((size, length), np.float32)
+        for waveform, (_, samples, _) in zip(waveforms, batch, strict=False):
+            waveform[: len(samples)] = samples
+        heard = any(len(samples) for _, samples, _ in batch)
+        probabilities = recognizer.probabilities(waveforms) if heard else waveforms
+        for (row, samples, is_cut), numbers in zip(batch, probabilities, strict=False):
+            if row.error is not None:
+                yield row
+                continue
+            label = recognizer.labels[int(numbers.argmax())]
+            rounded = tuple(round(float(number), 6) for number in numbers)
+            yield Row(row.path, label, rounded, round(len(samples) / rate, 3), is_cut)
+
+
+def read_ahead(read: Callable[[str], Any], paths: Iterable[str], readers: int, ahead: int) -> Iterator[Any]:
+    """What `read` makes of each path, in their order; threads work on at most `ahead` that were not yet asked for.
+
+    Example:
+        >>> list(read_ahead(str.upper, ["a", "b", "c"], readers=2, ahead=2))
+        ['A', 'B', 'C']
+    """
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="read")
+    pending = deque()
+    try:
+        for path in paths:
+            pending.append(pool.submit(read, path))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def telling_of_cuts(rows: Iterable[Row], seconds: float) -> Iterator[Row]:
+    """The rows, and a warning behind the last if recordings were cut."""
+    heard = cut = 0
+    for row in rows:
+        heard += row.error is None
+        cut += row.is_cut
+        yield row
+    if cut:
+        warnings.warn(
+            f"{cut} of {heard} recordings last longer than {seconds:g} s; their first {seconds:g} s "
+            "were used, as the network was trained",
+            stacklevel=2,
+        )
+
+
+def _read(path: str, parent: Path, rate: int, length: int) -> tuple[Row, np.ndarray, bool]:
+    """The path's row, the samples that are used, and whether there were more."""
+    try:
+        if not path:
+            raise NoSamplesError("the manifest has no path in this row")
+        waveform = read_waveform(parent / path, sampling_rate=rate)
+    except AudioError as error:
+        return Row(path, error=" ".join(str(error).split())), np.zeros(0, np.float32), False
+    return Row(path), waveform[:length].copy(), len(waveform) > length  # a copy: the rest of an hour is let go

@@ -1,0 +1,74 @@
+"""benchmarks/prediction.py and benchmarks/scale.py: that they run and report, not how fast."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(folder, script, *options):
+    """Runs a script from another folder, with no backend chosen."""
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    command = [sys.executable, str(FOLDER / script), *options]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def prediction(tmp_path_factory):
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("prediction")
+    options = ["--backends", keras.backend.backend(), "--calls", "3", "--files", "3", "--rounds", "2"]
+    done = run(folder, "prediction.py", *options, "--json", "result.json")
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((folder / "result.json").read_text())
+
+
+def test_both_give_the_same_answers(prediction):
+    result = prediction[1]["backends"][keras.backend.backend()]
+    assert 0 < result["difference"] < 1e-4
+
+
+def test_figures_follow_from_the_seconds(prediction):
+    printed, written = prediction
+    result = written["backends"][keras.backend.backend()]
+    ours, peer = (
+        np.percentile(result["clip_seconds"][name], [50, 99]) for name in ("ours", "librosa and eager PyTorch")
+    )
+    assert result["clip_ratio"] == pytest.approx(peer[0] / ours[0])
+    assert result["clip_ratio_99"] == pytest.approx(peer[1] / ours[1])
+    seconds = result["folder_seconds"]
+    ratios = [b / a for a, b in zip(seconds["ours"], seconds["librosa and eager PyTorch"], strict=True)]
+    assert result["folder_ratio"] == pytest.approx(np.median(ratios))
+    for claim, key, bar in zip(
+        written["claims"], ("clip_ratio", "clip_ratio_99", "folder_ratio"), (2, 2, 4), strict=True
+    ):
+        assert (claim["bar"], claim["met"]) == (bar, result[key] >= bar)
+        assert claim["value"] == result[key]
+    assert all(row in printed for row in ("peer / ours, median", "folder: peer / ours", "largest difference"))
+
+
+def test_the_curve_has_a_row_a_list(tmp_path):
+    options = ["--tiny", "--clips", "150", "300", "--backend", keras.backend.backend(), "--json", "result.json"]
+    done = run(tmp_path, "scale.py", *options)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert [row["clips"] for row in written["curve"]] == [150, 300]
+    (claim,) = written["claims"]
+    costs = [row["seconds_per_clip"] for row in written["curve"]]
+    assert min(costs) > 0
+    assert claim["value"] == pytest.approx(costs[1] / costs[0])
+    assert claim["met"] == (claim["value"] <= claim["bar"])
+    assert "ms a clip" in done.stdout
+
+
+def test_a_list_that_is_too_short_is_named(tmp_path):
+    done = run(tmp_path, "scale.py", "--clips", "100")
+    assert done.returncode == 2
+    assert "must be more than 128. Received: 100" in done.stderr.splitlines()[-1]
