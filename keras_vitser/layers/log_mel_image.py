@@ -163,13 +163,15 @@ class LogMelImage(keras.layers.Layer):
                 "LogMelImage expects waveforms of shape (batch, samples); for one clip give waveform[None]. "
                 f"Received: shape={tuple(waveforms.shape)}"
             )
-        blocks = self._blocks(self._cut_or_pad(waveforms))
-        if waveforms.shape[0] in (0, 1) or not _caches_are_small():
+        return self._in_turn(self._blocks(self._cut_or_pad(waveforms)))
+
+    def _in_turn(self, blocks):
+        if blocks.shape[0] in (0, 1) or not _caches_are_small():
             return self._images(blocks)
         return ops.map(lambda clip: self._images(clip[None])[0], blocks)
 
     def _images(self, blocks):
-        power = self._mel_power(self._frames_read(blocks))  # (batch, frames read, bands)
+        power = self._mel_power(self._frames(blocks, self._read))  # (batch, frames read, bands)
         largest = self._largest(blocks, power)
         image = self._interpolated(self._scaled(power, largest))
         image = ops.where(largest > _SMALLEST_POWER, image, ops.zeros_like(image))
@@ -193,10 +195,10 @@ class LogMelImage(keras.layers.Layer):
         padded = ops.pad(waveforms, ((0, 0), (before, max(samples - before - self.clip_samples, 0))))
         return ops.reshape(padded[:, :samples], (-1, samples // self.hop_length, self.hop_length))
 
-    def _frames_read(self, blocks):
-        """The frames that the columns read, `(batch, frames read, blocks of a frame * hop_length)`."""
-        places = self._read[:, None] + np.arange(self._blocks_a_frame, dtype=np.int32)
-        return ops.reshape(ops.take(blocks, places, axis=1), (-1, len(self._read), self._squares.size))
+    def _frames(self, blocks, places):
+        """The frames at the same places of all clips, `(batch, places, blocks of a frame * hop_length)`."""
+        of_blocks = places[:, None] + np.arange(self._blocks_a_frame, dtype=np.int32)
+        return ops.reshape(ops.take(blocks, of_blocks, axis=1), (-1, len(places), self._squares.size))
 
     def _frames_at(self, blocks, places):
         """Frames of each clip's own choice: `places` is int32 `(batch, frames)`."""
