@@ -163,10 +163,12 @@ class LogMelImage(keras.layers.Layer):
                 "LogMelImage expects waveforms of shape (batch, samples); for one clip give waveform[None]. "
                 f"Received: shape={tuple(waveforms.shape)}"
             )
+        if waveforms.shape[0] == 0:
+            return ops.zeros((0, *self.image_size, 1), self.compute_dtype)
         return self._in_turn(self._blocks(self._cut_or_pad(waveforms)))
 
     def _in_turn(self, blocks):
-        if blocks.shape[0] in (0, 1) or not _caches_are_small():
+        if blocks.shape[0] == 1 or not _caches_are_small():
             return self._images(blocks)
         return ops.map(lambda clip: self._images(clip[None])[0], blocks)
 
@@ -193,20 +195,20 @@ class LogMelImage(keras.layers.Layer):
         before = self.n_fft // 2 - (self.n_fft - self.win_length) // 2
         samples = (self.spectrogram_frames + self._blocks_a_frame - 1) * self.hop_length
         padded = ops.pad(waveforms, ((0, 0), (before, max(samples - before - self.clip_samples, 0))))
-        return ops.reshape(padded[:, :samples], (-1, samples // self.hop_length, self.hop_length))
+        return ops.reshape(padded[:, :samples], (ops.shape(padded)[0], samples // self.hop_length, self.hop_length))
 
     def _frames(self, blocks, places):
         """The frames at the same places of all clips, `(batch, places, blocks of a frame * hop_length)`."""
         of_blocks = places[:, None] + np.arange(self._blocks_a_frame, dtype=np.int32)
-        return ops.reshape(ops.take(blocks, of_blocks, axis=1), (-1, len(places), self._squares.size))
+        return ops.reshape(ops.take(blocks, of_blocks, axis=1), (ops.shape(blocks)[0], len(places), self._squares.size))
 
     def _frames_at(self, blocks, places):
         """Frames of each clip's own choice: `places` is int32 `(batch, frames)`."""
         clips, count = ops.shape(blocks)[0], blocks.shape[1]
         first = ops.expand_dims(places + ops.arange(clips, dtype="int32")[:, None] * count, -1)
-        all_blocks = ops.reshape(blocks, (-1, self.hop_length))
+        all_blocks = ops.reshape(blocks, (clips * count, self.hop_length))
         frames = ops.take(all_blocks, first + ops.arange(self._blocks_a_frame, dtype="int32"), axis=0)
-        return ops.reshape(frames, (-1, places.shape[1], self._squares.size))
+        return ops.reshape(frames, (clips, places.shape[1], self._squares.size))
 
     def _mel_power(self, frames):
         power = self._power(frames[..., : self.win_length] * ops.convert_to_tensor(self._window))
