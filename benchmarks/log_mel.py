@@ -126,8 +126,8 @@ def measure(options):
     }
 
 
-def clips(count):
-    """Where clips come from, and float32 `(count, 64000)`."""
+def clips(count, first=0):
+    """Where clips come from, and float32 `(count, 64000)`: other clips for another `first`."""
     from keras_vitser import corpora
     from keras_vitser.audio import read_waveform
 
@@ -139,7 +139,7 @@ def clips(count):
     batch = np.zeros((count, SECONDS * RATE), np.float32)
     step = max(len(paths) // count, 1)
     for index, row in enumerate(batch):
-        waveform = read_waveform(paths[index * step % len(paths)])[: len(row)]
+        waveform = read_waveform(paths[(index * step + first) % len(paths)])[: len(row)]
         row[: len(waveform)] = waveform
     return "recordings" if folder else "demo", batch
 
