@@ -82,13 +82,17 @@ class ImageCache:
         paths = [self._path(example) for example in examples]
         missing = [index for index, path in enumerate(paths) if _load(path, shape) is None]
         done = len(examples) - len(missing)
-        with closing(self._waveforms(examples[index] for index in missing)) as waveforms:
+        waveforms = self._waveforms(examples[index] for index in missing)
+        stored = ()
+        # A batch is flushed to disk, which is mostly waiting, while the next one is computed.
+        with closing(waveforms), ThreadPoolExecutor(_BATCH) as writers:
             for start in range(0, len(missing), _BATCH):
                 if progress:
                     progress(done + start, len(examples))
-                indices = missing[start : start + _BATCH]
-                for index, image in zip(indices, self._compute(list(islice(waveforms, _BATCH))), strict=True):
-                    _store(paths[index], image)
+                images = self._compute(list(islice(waveforms, _BATCH)))
+                list(stored)
+                stored = writers.map(_store, [paths[index] for index in missing[start : start + _BATCH]], images)
+            list(stored)
         if progress:
             progress(len(examples), len(examples))
         return _gathered(paths, shape)
