@@ -4,14 +4,24 @@ An image's key is the recording's content, the front end's settings and, for an
 augmented copy, its strengths and seed; so a changed file or setting is a new image, and
 a renamed or moved file is not. The backend is part of the key, because two backends
 agree to about 1e-7 only and the same seed shall give the same result.
+
+Files are decoded, resampled and augmented in threads, a few batches ahead of the front
+end; sets too large for memory are gathered in a file and mapped. So memory does not
+grow with the number of recordings. Images stay float32: they are exactly what the
+network hears when it answers, and reading one costs a hundredth of computing it.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import keras
@@ -23,8 +33,10 @@ from keras_vitser.files import whole_file
 from keras_vitser.layers import LogMelImage
 
 _FORMAT = 1
-_BATCH = 16  # a spectrogram is 6 MB a clip on its way to an image
+_BATCH = 16
 _READERS = os.cpu_count() or 1
+_READ_AHEAD = 4 * _BATCH  # waveforms, 256 kB each
+_HELD_IN_MEMORY = 2**28  # bytes of images; larger sets are mapped
 
 
 class ImageCache:
@@ -60,33 +72,42 @@ class ImageCache:
             progress: Called with the number of images done and the number of all.
 
         Returns:
-            float32 array `(examples, bands, frames, 1)`, values in 0..1.
+            float32 array `(examples, bands, frames, 1)`, values in 0..1. Above 256 MB it is read-only and mapped
+            from a file without a name, which goes with it.
 
         Raises:
             AudioError: A recording cannot be used; the message names it.
         """
-        images = np.empty((len(examples), *self.front_end.image_size, 1), np.float32)
+        shape = (*self.front_end.image_size, 1)
         paths = [self._path(example) for example in examples]
-        missing = []
-        for index, path in enumerate(paths):
-            stored = _load(path, images.shape[1:])
-            if stored is None:
-                missing.append(index)
-            else:
-                images[index] = stored
+        missing = [index for index, path in enumerate(paths) if _load(path, shape) is None]
         done = len(examples) - len(missing)
-        with ThreadPoolExecutor(_READERS) as pool:
+        waveforms = self._waveforms(examples[index] for index in missing)
+        stored = ()
+        # A batch is flushed to disk, which is mostly waiting, while the next one is computed.
+        with closing(waveforms), ThreadPoolExecutor(_BATCH) as writers:
             for start in range(0, len(missing), _BATCH):
                 if progress:
                     progress(done + start, len(examples))
-                indices = missing[start : start + _BATCH]
-                waveforms = pool.map(self._waveform, [examples[index] for index in indices])
-                images[indices] = self._compute(list(waveforms))
-                for index in indices:
-                    _store(paths[index], images[index])
+                images = self._compute(list(islice(waveforms, _BATCH)))
+                list(stored)
+                stored = writers.map(_store, [paths[index] for index in missing[start : start + _BATCH]], images)
+            list(stored)
         if progress:
             progress(len(examples), len(examples))
-        return images
+        return _gathered(paths, shape)
+
+    def _waveforms(self, examples: Iterator[Example]) -> Iterator[np.ndarray]:
+        """The waveforms in order, read in threads and not further ahead than `_READ_AHEAD`."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            ahead = deque(pool.submit(self._waveform, example) for example in islice(examples, _READ_AHEAD))
+            try:
+                while ahead:
+                    waveform = ahead.popleft().result()
+                    ahead.extend(pool.submit(self._waveform, example) for example in islice(examples, 1))
+                    yield waveform
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _path(self, example: Example) -> Path:
         parts = [example.clip.content_hash, example.copy]
@@ -97,14 +118,21 @@ class ImageCache:
     def _waveform(self, example: Example) -> np.ndarray:
         waveform = read_waveform(example.clip.path, sampling_rate=self.front_end.sampling_rate)
         drawn = _digest(example.clip.content_hash, example.copy, self.seed)
-        return augment(waveform, example.copy, np.random.default_rng(int(drawn[:16], 16)), self.augmentation)
+        waveform = augment(waveform, example.copy, np.random.default_rng(int(drawn[:16], 16)), self.augmentation)
+        return waveform[: self.front_end.clip_samples].copy()  # a view would keep a long recording in memory
 
     def _compute(self, waveforms: list[np.ndarray]) -> np.ndarray:
-        length = self.front_end.clip_samples
-        batch = np.zeros((_BATCH, length), np.float32)
+        batch = np.zeros((_BATCH, self.front_end.clip_samples), np.float32)
         for row, waveform in zip(batch, waveforms, strict=False):
-            row[: min(length, len(waveform))] = waveform[:length]
-        return keras.ops.convert_to_numpy(self.front_end(batch))[: len(waveforms)]
+            row[: len(waveform)] = waveform
+        return _compiled(json.dumps(self.front_end.get_config()))(batch)[: len(waveforms)]
+
+
+@lru_cache(maxsize=4)
+def _compiled(config: str) -> Callable[[np.ndarray], np.ndarray]:
+    front_end = LogMelImage.from_config(json.loads(config))
+    waveforms = keras.Input((front_end.clip_samples,))
+    return keras.Model(waveforms, front_end(waveforms)).predict_on_batch
 
 
 def _digest(*parts) -> str:
@@ -117,6 +145,22 @@ def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     except (OSError, ValueError, EOFError):
         return None
     return image if image.shape == shape and image.dtype == np.float32 else None
+
+
+def _gathered(paths: list[Path], shape: tuple[int, ...]) -> np.ndarray:
+    """The images of many files as one array."""
+    shapes = (len(paths), *shape)
+    if np.prod(shapes) * 4 <= _HELD_IN_MEMORY:
+        images = np.empty(shapes, np.float32)
+        for image, path in zip(images, paths, strict=True):
+            image[:] = np.load(path, allow_pickle=False)
+        return images
+    # Written as a file, not through the mapping: pages that nobody reads are then no memory of this process.
+    with tempfile.TemporaryFile(dir=paths[0].parent) as file:
+        for path in paths:
+            file.write(np.load(path, allow_pickle=False).data)
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=shapes)
 
 
 def _store(path: Path, image: np.ndarray) -> None:

@@ -9,9 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vitser.layers.bounded_search import bounded_argmax
 from keras_vitser.layers.mel_bank import mel_bank
 
 _SMALLEST_POWER = 1e-10  # librosa's `amin`; a clip that never passes it is silence
+_ROUNDING = 1.001  # far above what float32 sums of 1024 numbers lose
+_BANK_PARTS = 4  # the filters are narrow: four products take a quarter of the operations of one, eight are no faster
+_SEARCHED_AT_A_TIME = 32
 
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
@@ -112,10 +116,17 @@ class LogMelImage(keras.layers.Layer):
         self.highest_band_first = highest_band_first
         self.normalize_peak = normalize_peak
 
-        bank = mel_bank(sampling_rate, n_fft, n_mels, fmin, highest)
-        self._bank = bank[:, ::-1].copy() if highest_band_first else bank
         phase = 2 * np.pi * np.arange(win_length) / win_length
         self._window = (0.54 - 0.46 * np.cos(phase)).astype(np.float32)
+        self._blocks_a_frame = -(-win_length // hop_length)
+        squares = np.zeros(self._blocks_a_frame * hop_length, np.float32)
+        squares[:win_length] = np.square(self._window)
+        self._squares = squares.reshape(self._blocks_a_frame, hop_length).T.copy()  # (hop_length, blocks)
+
+        bank = mel_bank(sampling_rate, n_fft, n_mels, fmin, highest)
+        self._bound_a_unit_of_energy = n_fft / 2 * float(bank.max()) * _ROUNDING
+        self._bank_parts = _parts(bank[:, ::-1] if highest_band_first else bank)
+        self._read, self._unread, self._columns = self._plan()
 
     @property
     def clip_samples(self):
@@ -132,6 +143,19 @@ class LogMelImage(keras.layers.Layer):
         """`(bands, frames)` of the images."""
         return (self.n_mels, self.frames or self.spectrogram_frames)
 
+    def _plan(self):
+        """Frames that columns read, all others, and each column's two among the first with the second's weight."""
+        count = self.spectrogram_frames
+        frames = np.arange(count, dtype=np.int32)
+        if self.frames in (None, count):
+            return frames, frames[:0], None
+        position = np.clip((np.arange(self.frames) + 0.5) * count / self.frames - 0.5, 0, count - 1)
+        left = np.floor(position).astype(np.int32)
+        right = np.minimum(left + 1, count - 1)
+        read = np.union1d(left, right)
+        columns = [np.searchsorted(read, side).astype(np.int32) for side in (left, right)]
+        return read, np.setdiff1d(frames, read), (*columns, (position - left).astype(np.float32)[:, None])
+
     def call(self, waveforms):
         waveforms = ops.cast(ops.convert_to_tensor(waveforms), "float32")
         if len(waveforms.shape) != 2:
@@ -139,9 +163,19 @@ class LogMelImage(keras.layers.Layer):
                 "LogMelImage expects waveforms of shape (batch, samples); for one clip give waveform[None]. "
                 f"Received: shape={tuple(waveforms.shape)}"
             )
-        power = self._mel_power(self._cut_or_pad(waveforms))  # (batch, frames, bands)
-        largest = ops.max(power, axis=(1, 2), keepdims=True)
-        image = self._interpolated(power, largest)
+        if waveforms.shape[0] == 0:
+            return ops.zeros((0, *self.image_size, 1), self.compute_dtype)
+        return self._in_turn(self._blocks(self._cut_or_pad(waveforms)))
+
+    def _in_turn(self, blocks):
+        if blocks.shape[0] == 1 or not _caches_are_small():
+            return self._images(blocks)
+        return ops.map(lambda clip: self._images(clip[None])[0], blocks)
+
+    def _images(self, blocks):
+        power = self._mel_power(self._frames(blocks, self._read))  # (batch, frames read, bands)
+        largest = self._largest(blocks, power)
+        image = self._interpolated(self._scaled(power, largest))
         image = ops.where(largest > _SMALLEST_POWER, image, ops.zeros_like(image))
         return ops.cast(ops.expand_dims(ops.transpose(image, (0, 2, 1)), -1), self.compute_dtype)
 
@@ -152,33 +186,72 @@ class LogMelImage(keras.layers.Layer):
             waveforms = waveforms / ops.where(peak > 0, peak, ops.ones_like(peak))
         return waveforms
 
-    def _mel_power(self, waveforms):
-        # Frame t is centred on sample t * hop_length. The window is shorter than the transform, so
-        # only its samples are framed; where they lie inside the transform turns phases, not power.
+    def _blocks(self, waveforms):
+        """The samples that frames are made of, `(batch, blocks, hop_length)`: frame t begins with block t.
+
+        Frame t is centred on sample `t * hop_length`. The window is shorter than the transform, so only its
+        samples are framed; where they lie inside the transform turns phases, not power.
+        """
         before = self.n_fft // 2 - (self.n_fft - self.win_length) // 2
-        after = (self.spectrogram_frames - 1) * self.hop_length + self.win_length - before - self.clip_samples
-        padded = ops.pad(waveforms, ((0, 0), (before, max(after, 0))))
-        frames = ops.extract_sequences(padded, self.win_length, self.hop_length)
-        frames = frames[:, : self.spectrogram_frames] * ops.convert_to_tensor(self._window)
-        return ops.matmul(self._power(frames), ops.convert_to_tensor(self._bank))
+        samples = (self.spectrogram_frames + self._blocks_a_frame - 1) * self.hop_length
+        padded = ops.pad(waveforms, ((0, 0), (before, max(samples - before - self.clip_samples, 0))))
+        return ops.reshape(padded[:, :samples], (ops.shape(padded)[0], samples // self.hop_length, self.hop_length))
+
+    def _frames(self, blocks, places):
+        """The frames at the same places of all clips, `(batch, places, blocks of a frame * hop_length)`."""
+        of_blocks = places[:, None] + np.arange(self._blocks_a_frame, dtype=np.int32)
+        return ops.reshape(ops.take(blocks, of_blocks, axis=1), (ops.shape(blocks)[0], len(places), self._squares.size))
+
+    def _frames_at(self, blocks, places):
+        """Frames of each clip's own choice: `places` is int32 `(batch, frames)`."""
+        clips, count = ops.shape(blocks)[0], blocks.shape[1]
+        first = ops.expand_dims(places + ops.arange(clips, dtype="int32")[:, None] * count, -1)
+        all_blocks = ops.reshape(blocks, (clips * count, self.hop_length))
+        frames = ops.take(all_blocks, first + ops.arange(self._blocks_a_frame, dtype="int32"), axis=0)
+        return ops.reshape(frames, (clips, places.shape[1], self._squares.size))
+
+    def _mel_power(self, frames):
+        power = self._power(frames[..., : self.win_length] * ops.convert_to_tensor(self._window))
+        parts = [ops.matmul(power[..., bins], ops.convert_to_tensor(weights)) for bins, weights in self._bank_parts]
+        return ops.concatenate(parts, axis=-1)
 
     def _power(self, frames):
         """Power spectra `(batch, frames, n_fft // 2 + 1)` of windowed samples `(batch, frames, win_length)`."""
         real, imaginary = ops.rfft(frames, fft_length=self.n_fft)
         return ops.square(real) + ops.square(imaginary)
 
-    def _interpolated(self, power, largest):
-        """Scaled dB at the columns' positions; logs are taken only of the frames read."""
+    def _largest(self, blocks, power):
+        """The clip's largest mel power, `(batch, 1, 1)`, also of the frames that no column reads.
+
+        The energy of a windowed frame bounds its mel powers, as the weights at 0 Hz and at half the sampling rate
+        are zero: the bins between sum to at most `n_fft / 2` times the energy. So few frames need a transform.
+        """
+        largest = ops.max(power, axis=(1, 2))
+        if self._unread.size:
+            unread = ops.convert_to_tensor(self._unread)
+            blocks_alone, so_far = ops.stop_gradient(blocks), ops.stop_gradient(largest)
+
+            def values_of(places):
+                return ops.max(self._mel_power(self._frames_at(blocks_alone, ops.take(unread, places))), axis=2)
+
+            bounds = self._bound_a_unit_of_energy * ops.take(self._energies(blocks_alone), self._unread, axis=1)
+            place = bounded_argmax(bounds, so_far, values_of, min(_SEARCHED_AT_A_TIME, self._unread.size))
+            loudest = self._frames_at(blocks, ops.take(unread, place)[:, None])  # again, for its gradient
+            largest = ops.maximum(largest, ops.max(self._mel_power(loudest), axis=(1, 2)))
+        return largest[:, None, None]
+
+    def _energies(self, blocks):
+        """Energy of each windowed frame, `(batch, frames)`: of its blocks, each under its part of the window."""
+        of_blocks = ops.matmul(ops.square(blocks), ops.convert_to_tensor(self._squares))
         count = self.spectrogram_frames
-        if self.frames in (None, count):
-            return self._scaled(power, largest)
-        position = np.clip((np.arange(self.frames) + 0.5) * count / self.frames - 0.5, 0, count - 1)
-        left = np.floor(position).astype(np.int32)
-        right = np.minimum(left + 1, count - 1)
-        weight = ops.convert_to_tensor((position - left).astype(np.float32)[:, None])
-        at_left = self._scaled(ops.take(power, left, axis=1), largest)
-        at_right = self._scaled(ops.take(power, right, axis=1), largest)
-        return at_left + weight * (at_right - at_left)
+        return sum(of_blocks[:, block : block + count, block] for block in range(self._blocks_a_frame))
+
+    def _interpolated(self, scaled):
+        if self._columns is None:
+            return scaled
+        left, right, weight = self._columns
+        at_left, at_right = ops.take(scaled, left, axis=1), ops.take(scaled, right, axis=1)
+        return at_left + ops.convert_to_tensor(weight) * (at_right - at_left)
 
     def _scaled(self, power, largest):
         ratio = ops.maximum(power, _SMALLEST_POWER) / ops.maximum(largest, _SMALLEST_POWER)
@@ -206,3 +279,24 @@ class LogMelImage(keras.layers.Layer):
             "normalize_peak",
         )
         return {**config, **{name: getattr(self, name) for name in names}}
+
+
+def _parts(bank):
+    """A bank as pairs of a slice of bins and the weights there of some bands, `(bins, bands)`, in the bands' order."""
+    parts = []
+    for weights in np.array_split(bank, min(_BANK_PARTS, bank.shape[1]), axis=1):
+        bins = np.flatnonzero(weights.any(axis=1))
+        heard = slice(int(bins[0]), int(bins[-1]) + 1) if bins.size else slice(0, 1)
+        parts.append((heard, weights[heard].copy()))
+    return parts
+
+
+def _caches_are_small():
+    """Whether a clip at a time is faster, as on CPUs, where the spectra of a batch leave the caches.
+
+    On an accelerator it is not; nor on a backend that names no devices, where each step of a loop is Python's.
+    """
+    try:
+        return keras.distribution.list_devices()[0].startswith("cpu")
+    except AttributeError:
+        return False

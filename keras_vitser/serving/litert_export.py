@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_vitser.recognizer import CARD_FILE, SETTINGS_FILE, Recognizer
 from keras_vitser.serving.clip_graph import clip_function
+from keras_vitser.serving.dft_by_matrices import LogMelImageWithoutLoops
 
 
 def write_litert(recognizer: Recognizer, file: Path) -> None:
@@ -23,7 +24,8 @@ def write_litert(recognizer: Recognizer, file: Path) -> None:
 
     module = tf.Module()
     module.weights = [variable.value for variable in recognizer.network.variables]
-    function, _ = clip_function(recognizer.network, recognizer.front_end)
+    front_end = LogMelImageWithoutLoops.from_config(recognizer.front_end.get_config())
+    function, _ = clip_function(recognizer.network, front_end)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, {"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])

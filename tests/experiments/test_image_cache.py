@@ -1,5 +1,8 @@
 """Images are computed once, found again by content and settings, and do not depend on who else is asked for."""
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -169,6 +172,45 @@ def test_a_long_clip_is_cut_and_a_short_one_filled(tmp_path):
     soundfile.write(short, sound[:64000], 16000)
     images = ImageCache(tmp_path / "cache", front_end()).images(of([Clip(long, "calm"), Clip(short, "calm")]))
     np.testing.assert_allclose(images[0], images[1], atol=1e-6)
+
+
+def test_a_large_set_is_mapped_and_is_the_same(tmp_path, clips, monkeypatch):
+    cache = ImageCache(tmp_path, front_end())
+    held = cache.images(of(clips))
+    monkeypatch.setattr(image_cache, "_HELD_IN_MEMORY", 0)
+    mapped = cache.images(of(clips))
+    assert isinstance(mapped, np.memmap)
+    assert not mapped.flags.writeable
+    np.testing.assert_array_equal(mapped, held)
+    files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert len(files) == 3, "the mapped file has no name"
+
+
+def test_no_more_is_read_ahead_than_a_few_batches(tmp_path, clips, monkeypatch):
+    """Ten times the clips hold no more waveforms at once; each is cut to what the front end reads."""
+    cache = ImageCache(tmp_path, front_end())
+    monkeypatch.setattr(image_cache, "_READ_AHEAD", 8)
+    long = np.zeros(10 * cache.front_end.clip_samples, np.float32)
+    monkeypatch.setattr(image_cache, "read_waveform", lambda path, **settings: long)
+    peaks = []
+    for count in (32, 320):
+        tracemalloc.start()
+        waveforms = cache._waveforms(iter(of(clips) * count))
+        assert sum(waveform.base is None for waveform in itertools.islice(waveforms, count)) == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        waveforms.close()
+    size = 4 * cache.front_end.clip_samples
+    assert max(peaks) < 16 * size
+    assert abs(peaks[1] - peaks[0]) < 4 * size
+
+
+def test_a_bad_recording_stops_the_reading_ahead(tmp_path, clips, decoded):
+    bad = tmp_path / "text.wav"
+    bad.write_text("no sound")
+    with pytest.raises(NotAudioError, match=r"text\.wav"):
+        ImageCache(tmp_path / "cache", front_end()).images(of([Clip(bad, "calm"), *clips * 100]))
+    assert len(decoded) <= image_cache._READ_AHEAD + 1
 
 
 def test_progress_counts_to_all(tmp_path, clips):

@@ -145,6 +145,10 @@ def test_samples_after_four_seconds_do_not_matter(layer):
 # Silence and very little
 
 
+def test_no_clips_give_no_images(layer):
+    assert layer(np.zeros((0, 64000), "float32")).shape == (0, 128, 128, 1)
+
+
 def test_silence_is_black(images):
     np.testing.assert_array_equal(images([np.zeros(64000)]), 0)
 
@@ -201,6 +205,52 @@ def test_maximum_is_over_all_frames_also_those_between_columns(images):
     assert image.max() < 1 - 3 / 80, "the click's own frame is read by no column"
     far = slice(0, 40)
     assert (image_without[:, far] - image[:, far]).mean() > 10 / 80, "and yet it darkens all others"
+
+
+def test_the_maximum_is_found_wherever_it_is(images):
+    """A burst in each of many places, and noise of one level, where the energies of frames tell little."""
+    random = np.random.default_rng(5)
+    clips = [(0.1 * random.standard_normal(64000)).astype("float32")]
+    for start in random.integers(0, 63000, 11):
+        clip = (1e-3 * random.standard_normal(64000)).astype("float32")
+        clip[start : start + 300] += np.sin(0.3 * np.arange(300)).astype("float32")
+        clips.append(clip)
+    expected = np.stack([image_of_the_paper(clip) for clip in clips])
+    assert np.abs(images(clips) - expected).max() * 80 <= 0.001  # dB, as above
+
+
+@pytest.mark.parametrize("settings", [{"frames": 10}, {"frames": 6, "hop_length": 100, "win_length": 250}])
+def test_the_gradient_goes_to_the_loudest_frame(settings):
+    """As a difference of two images says; the loudest frame is one that no column reads."""
+    layer = LogMelImage(sampling_rate=8000, clip_seconds=0.5, n_fft=256, n_mels=8, **{"win_length": 200} | settings)
+    clip = 0.01 * np.random.default_rng(6).standard_normal((1, 4000)).astype("float32")
+    clip[0, layer.hop_length * int(layer._unread[len(layer._unread) // 2])] = 1.0
+    direction = clip * (np.abs(clip) == 1)  # the click's own level
+    step = 1e-2
+    above, below = (to_numpy(layer(clip + sign * step * direction)).mean(dtype=float) for sign in (1, -1))
+    slope = (gradient_of_the_mean(layer, clip) * direction).sum()
+    assert slope < 0, "a louder click darkens the rest"
+    np.testing.assert_allclose(slope, (above - below) / (2 * step), rtol=0.01)
+
+
+def gradient_of_the_mean(layer, clip):
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        variable = tf.Variable(clip)
+        with tf.GradientTape() as tape:
+            mean = tf.reduce_mean(layer(variable))
+        return tape.gradient(mean, variable).numpy()
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.jit(jax.grad(lambda x: layer(x).mean()))(clip))
+    import torch
+
+    tensor = torch.tensor(clip, requires_grad=True)
+    layer(tensor).mean().backward()
+    return tensor.grad.numpy()
 
 
 def test_peak_normalisation_takes_the_level_away():
