@@ -32,7 +32,9 @@ class ViTSER(keras.Model):
         head_dim: Positive int, width of a head. Defaults to 64.
         mlp_dim: Positive int, width inside the MLP. Defaults to 256.
         conv_stem: Bool. Whether six convolutions come first. Defaults to `False`.
-        coordinates: Bool. Whether coordinate channels are added. Defaults to `False`.
+        coordinates: Bool. Whether coordinate channels are added, or `"published"` for those
+            of the authors' code, which on non-square images have another scale (see
+            `CoordinateConcat`). Defaults to `False`.
         pooling: `"class_token"` (default) or `"mean"` of all tokens: the feature map.
         dropout: Float in [0, 1). Defaults to 0.
         name: Optional name.
@@ -85,6 +87,8 @@ class ViTSER(keras.Model):
         for key, value in sizes.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{key}` must be a positive int. Received: {key}={value!r}")
+        if coordinates not in (False, True, "published"):
+            raise ValueError(f"`coordinates` must be a bool or 'published'. Received: coordinates={coordinates!r}")
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
 
@@ -93,7 +97,7 @@ class ViTSER(keras.Model):
         if conv_stem:
             x = ConvStem(dtype=dtype, name="conv_stem")(x)
         if coordinates:
-            x = CoordinateConcat(dtype=dtype, name="coordinates")(x)
+            x = CoordinateConcat(coordinates == "published", dtype=dtype, name="coordinates")(x)
         x = VerticalPatches(patch_size, hidden_dim, dtype=dtype, name="patches")(x)
         x = ClassToken(dtype=dtype, name="class_token")(x)
         for index in range(depth):
