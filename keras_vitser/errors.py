@@ -67,7 +67,7 @@ class DistillationError(KerasViTSERError, ValueError):
 
 
 class CheckpointError(KerasViTSERError, ValueError):
-    """A checkpoint cannot be written, is damaged, or is of another training."""
+    """A checkpoint cannot be written, is damaged, is of another training, or is not the authors' network."""
 
 
 class LeakageError(KerasViTSERError, ValueError):

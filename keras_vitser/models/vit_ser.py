@@ -137,6 +137,36 @@ class ViTSER(keras.Model):
         """
         return cls(num_classes, **{"name": "student"} | kwargs)
 
+    @classmethod
+    def from_author_checkpoint(
+        cls, path, image_size=(128, 128), patch_size=(128, 1), num_heads=None, pooling="class_token"
+    ):
+        """The network of a PyTorch checkpoint that the paper's authors published, or that their code wrote.
+
+        Teacher or student, depth, widths and number of classes are read off the shapes; image size, patch size,
+        heads and pooling are not in the file. Needs PyTorch to read it (`pip install 'keras-vitser[torch]'`), on
+        whichever backend the network then runs. No code that the file may carry is run.
+
+        Args:
+            path: The file, `torch.save({"model_state_dict": ...}, path)`.
+            image_size: `(bands, frames)` of the images; `(128, 1001)` for the published teacher with the
+                uninterpolated time axis. Defaults to `(128, 128)`.
+            patch_size: `(bands, frames)` of a patch. Defaults to `(128, 1)`.
+            num_heads: Positive int, or `None` (default) for heads of width 64.
+            pooling: `"class_token"` (default) or `"mean"`, the code's other option.
+
+        Returns:
+            The `ViTSER`, whose logits and feature map are those of the authors' network.
+
+        Raises:
+            BackendError: PyTorch is not installed.
+            CheckpointError: The file is missing, damaged, needs code to be run, is not their format, or does not
+                fit the sizes given; the message names the key.
+        """
+        from keras_vitser.models.author_checkpoint import from_author_checkpoint
+
+        return from_author_checkpoint(cls, path, image_size, patch_size, num_heads, pooling)
+
     @property
     def patch_grid(self):
         """How the patches lie in the image, `(rows, columns)`."""
