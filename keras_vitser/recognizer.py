@@ -13,10 +13,10 @@ import numpy as np
 
 import keras_vitser
 from keras_vitser.audio import read_waveform, waveform_of
-from keras_vitser.errors import ModelFolderError, PredictionError
+from keras_vitser.errors import CheckpointError, ModelFolderError, PredictionError
 from keras_vitser.files import sha256, whole_folder
 from keras_vitser.layers import LogMelImage
-from keras_vitser.models import load_model
+from keras_vitser.models import ViTSER, load_model
 
 NETWORK_FILE = "model.keras"
 SETTINGS_FILE = "recognizer.json"
@@ -150,6 +150,35 @@ class Recognizer:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(folder / SETTINGS_FILE) from None
         return cls(_read_network(folder / NETWORK_FILE), labels, front_end, provenance)
+
+    @classmethod
+    def from_author_checkpoint(
+        cls, path: str | os.PathLike, labels: Sequence[str], *, highest_band_first: bool = True, **sizes
+    ) -> "Recognizer":
+        """A checkpoint of the paper's authors, with the front end of the paper.
+
+        Args:
+            path: The file, in PyTorch's format.
+            labels: Names of the classes in the order in which the network was trained on them; they are not in
+                the file.
+            highest_band_first: Bool. Whether row 0 of the images is the highest band, as in the authors'
+                pictures. Defaults to `True`.
+            **sizes: `image_size`, `patch_size`, `num_heads`, `pooling` of `ViTSER.from_author_checkpoint`. As
+                many frames as the spectrogram has (1001) are not interpolated.
+
+        Raises:
+            BackendError: PyTorch is not installed.
+            CheckpointError: The file is not their format, or does not fit labels and sizes.
+        """
+        network = ViTSER.from_author_checkpoint(path, **sizes)
+        if len(labels) != network.num_classes:
+            raise CheckpointError(
+                f"{path}: mlp_head.weight is of {network.num_classes} classes, and {len(labels)} labels were given: "
+                f"{', '.join(labels)}"
+            )
+        bands, frames = network.image_size
+        front_end = LogMelImage(n_mels=bands, frames=frames, highest_band_first=highest_band_first)
+        return cls(network, labels, front_end)
 
     def save(self, folder: str | os.PathLike, card: str = "") -> Path:
         """Writes a model folder: network, settings and model card; whole or not at all.

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from keras_vitser.cli import app as page
-from keras_vitser.cli import compare, corpora, evaluate, export, predict, serve, track, train, tune
+from keras_vitser.cli import compare, corpora, evaluate, export, import_checkpoint, predict, serve, track, train, tune
 from keras_vitser.cli.config import config
 from keras_vitser.cli.console import fail
 from keras_vitser.errors import KerasViTSERError
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, tune, evaluate, predict, export, serve, page, compare, track, corpora):
+for command in (train, tune, evaluate, predict, export, serve, page, compare, track, import_checkpoint, corpora):
     app.command(no_args_is_help=command is not corpora)(getattr(command, command.__name__.rpartition(".")[2]))
 app.add_typer(config, name="config")
 

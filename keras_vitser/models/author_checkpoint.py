@@ -16,7 +16,7 @@ from keras import ops
 from keras_vitser.errors import BackendError, CheckpointError
 from keras_vitser.files import whole_file
 from keras_vitser.models.author_keys import author_weights, to_keras_layout, to_torch_layout, variable_of
-from keras_vitser.models.checkpoint_archive import check_archive
+from keras_vitser.models.checkpoint_archive import checked_archive
 from keras_vitser.models.vit_ser import ViTSER
 
 _STATE = "model_state_dict"
@@ -117,10 +117,10 @@ def _check_publishable(model: ViTSER) -> None:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     torch = _torch()
-    check_archive(path)
+    archive = checked_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever PyTorch finds that check_archive does not look for
+        content = torch.load(archive, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever PyTorch finds that checked_archive does not look for
         raise _RefusedError(f"PyTorch cannot read it ({' '.join(str(error).split())[:120]})") from None
     state = content.get(_STATE) if isinstance(content, dict) else None
     if not isinstance(state, dict):

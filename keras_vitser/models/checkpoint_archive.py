@@ -1,8 +1,10 @@
-"""What a PyTorch checkpoint declares, checked before PyTorch reads its numbers.
+"""A PyTorch checkpoint, checked before PyTorch sees it.
 
 `torch.load(weights_only=True)` runs no code from a file, but it believes the sizes that
-the file declares: it takes memory for them, and reads past the end of a record that is
-smaller. Here the archive and its pickle are read alone, and nothing but stand-ins is called.
+the file declares: it takes memory for them, reads past the end of a record that is
+smaller, and leaves memory as it was for a record that the archive calls a folder. So the
+archive and its pickle are read here first, with nothing but stand-ins called, and PyTorch
+is given a new archive of the records that were checked.
 """
 
 import io
@@ -18,7 +20,7 @@ from typing import Any
 from keras_vitser.errors import CheckpointError
 
 _LARGEST_FILE = 2**29  # bytes; the large teacher has 2**26 with its optimizer's state
-_LARGEST_PICKLE = 2**22  # bytes; the large teacher's has 2**15
+_LARGEST_PICKLE = 2**20  # bytes; the large teacher's has 2**15, and 2**17 with its optimizer's state
 _ITEM_SIZES = {
     "DoubleStorage": 8,
     "FloatStorage": 4,
@@ -32,20 +34,25 @@ _ITEM_SIZES = {
     "BoolStorage": 1,
 }
 # What `torch.save` writes of dicts, lists, numbers, text and tensors; nothing that makes other objects.
-_OPCODES = frozenset(
-    "PROTO STOP MARK GLOBAL REDUCE BUILD BINPERSID BINGET LONG_BINGET BINPUT LONG_BINPUT "
-    "EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE".split()
-)
+_OPCODES = {
+    *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "BINPERSID"),
+    *("BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT"),
+    *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
+}
 
 
-def check_archive(path: str | os.PathLike) -> None:
+def checked_archive(path: str | os.PathLike) -> io.BytesIO:
     """Refuses a file that is no checkpoint of plain tensors, or that would unfold to more than itself.
 
-    Takes memory for the pickle (4 MB at most) and none for the numbers.
+    Until all is checked, memory is taken for the pickle alone, 1 MB at most.
 
     Args:
         path: The file.
+
+    Returns:
+        A zip archive of the same pickle and numbers, for `torch.load(..., weights_only=True)`.
 
     Raises:
         CheckpointError: The file is missing, too large, no zip archive as `torch.save` writes it,
@@ -57,7 +64,7 @@ def check_archive(path: str | os.PathLike) -> None:
         >>> path = Path(tempfile.mkdtemp()) / "teacher.pth"
         >>> _ = path.write_bytes(b"no archive")
         >>> try:
-        ...     check_archive(path)
+        ...     checked_archive(path)
         ... except CheckpointError as error:
         ...     print(str(error).partition(": ")[2])
         is not the zip archive that torch.save writes since PyTorch 1.6
@@ -68,16 +75,18 @@ def check_archive(path: str | os.PathLike) -> None:
     size = path.stat().st_size
     if size > _LARGEST_FILE:
         raise CheckpointError(f"{path}: has {size:,} bytes, and a checkpoint of a ViT-SER at most {_LARGEST_FILE:,}")
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path}: is not the zip archive that torch.save writes since PyTorch 1.6")
     try:
+        if not zipfile.is_zipfile(path):
+            raise _RefusedError("is not the zip archive that torch.save writes since PyTorch 1.6")
         with zipfile.ZipFile(path) as archive:
-            pickled, records = _read(archive, size)
-        _check_opcodes(pickled)
-        _Declarations(pickled, records).load()
+            records = _records(archive, size)
+            pickled = archive.read(records["data.pkl"])
+            _check_opcodes(pickled)
+            _Declarations(pickled, records).load()
+            return _copy(archive, records)
     except _RefusedError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except Exception as error:  # a hostile pickle or archive can make the readers of both raise anything
+    except Exception as error:  # a hostile archive or pickle can make its reader raise anything
         raise CheckpointError(f"{path}: is damaged ({_one_line(error)}); copy it again") from None
 
 
@@ -85,30 +94,32 @@ class _RefusedError(Exception):
     """The reason, without the file's name."""
 
 
-def _read(archive: zipfile.ZipFile, size: int) -> tuple[bytes, dict[str, int]]:
-    """The pickle, and the bytes of each record of numbers by its key."""
+def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The entries by their name below the archive's own folder: `data.pkl`, `data/0` and so on."""
     entries = archive.infolist()
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise _RefusedError(f"{_shown(entry.filename)} is compressed, as torch.save never does; it may be a zip bomb")
-    names = {entry.filename.lower() for entry in entries}  # PyTorch does not tell cases apart
-    if sum(entry.file_size for entry in entries) > size or len(names) < len(entries):
-        raise _RefusedError("its records overlap, as torch.save never writes them; it may be a zip bomb")
+            raise _RefusedError(f"{_shown(entry.filename)} is compressed, as torch.save never does; is it a zip bomb?")
+    if sum(entry.file_size for entry in entries) > size:
+        raise _RefusedError("its records overlap, as torch.save never writes them; is it a zip bomb?")
     pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise _RefusedError(f"holds {len(pickles)} records data.pkl, and a checkpoint one")
     if pickles[0].file_size > _LARGEST_PICKLE:
         raise _RefusedError(f"data.pkl has {pickles[0].file_size:,} bytes, and at most {_LARGEST_PICKLE:,} are read")
-    damaged = archive.testzip()
-    if damaged is not None:
-        raise _RefusedError(f"is damaged (the checksum of {_shown(damaged)} is wrong); copy it again")
     root = pickles[0].filename.removesuffix("data.pkl")
-    records = {
-        entry.filename.removeprefix(f"{root}data/"): entry.file_size
-        for entry in entries
-        if entry.filename.startswith(f"{root}data/")
-    }
-    return archive.read(pickles[0]), records
+    return {entry.filename.removeprefix(root): entry for entry in entries}
+
+
+def _copy(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> io.BytesIO:
+    copied = io.BytesIO()
+    with zipfile.ZipFile(copied, "w", zipfile.ZIP_STORED) as copy:
+        for name, entry in records.items():
+            if name in ("data.pkl", "byteorder") or name.startswith("data/"):
+                copy.writestr(f"archive/{name}", archive.read(entry))
+        copy.writestr("archive/version", "3")
+    copied.seek(0)
+    return copied
 
 
 def _check_opcodes(pickled: bytes) -> None:
@@ -122,7 +133,7 @@ def _check_opcodes(pickled: bytes) -> None:
 class _Declarations(pickle.Unpickler):
     """Reads the pickle with stand-ins in place of tensors; a storage is its number of items."""
 
-    def __init__(self, pickled: bytes, records: dict[str, int]):
+    def __init__(self, pickled: bytes, records: dict[str, zipfile.ZipInfo]):
         super().__init__(io.BytesIO(pickled))
         self._records = records
 
@@ -142,11 +153,12 @@ class _Declarations(pickle.Unpickler):
 
     def persistent_load(self, declared: Any) -> int:
         _, storage_type, key, _, count = declared
-        found = self._records.get(key)
-        if found is None:
-            raise _RefusedError(f"declares the record data/{_shown(key)}, and holds none")
+        name = f"data/{key}"
+        if name not in self._records:
+            raise _RefusedError(f"declares the record {_shown(name)}, and holds none")
+        found = self._records[name].file_size
         if found != count * _ITEM_SIZES[storage_type]:
-            raise _RefusedError(f"declares {count:,} numbers in data/{_shown(key)}, and that has {found:,} bytes")
+            raise _RefusedError(f"declares {count:,} numbers in {_shown(name)}, and that has {found:,} bytes")
         return count
 
 

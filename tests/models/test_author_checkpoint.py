@@ -180,7 +180,7 @@ def test_refuses_to_write_what_the_authors_code_has_not(tmp_path, arguments, wor
 
 
 def test_refuses_to_write_another_model_or_nowhere(tmp_path):
-    with pytest.raises(CheckpointError, match="holds a ViTSER. Received: Sequential"):
+    with pytest.raises(CheckpointError, match=r"holds a ViTSER\. Received: Sequential"):
         to_author_checkpoint(keras.Sequential(), tmp_path / "a.pth")
     model = ViTSER.student(2, image_size=IMAGE, patch_size=(8, 1), depth=1)
     with pytest.raises(CheckpointError, match="there is no folder"):
