@@ -59,7 +59,7 @@ def test_what_is_answered_is_the_published_network_on_the_papers_image(command, 
         image = keras.ops.convert_to_numpy(recognizer.front_end(waveform[None]))
         logits, _ = run(random_network(**TEACHER), image)
         expected = torch.softmax(torch.from_numpy(logits), -1).numpy()[0]
-        # 1e-5: two float32 networks that sum in different orders.
+        # 1e-5 at probabilities: float32 against float64.
         np.testing.assert_allclose(recognizer.predict(sound).probabilities, expected, atol=1e-5, rtol=0)
 
 

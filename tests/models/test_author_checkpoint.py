@@ -21,7 +21,7 @@ IMAGE = (8, 8)
 def images(size, count=2):
     """The last ends in silence, as a short clip does."""
     drawn = np.random.default_rng(1).uniform(0, 1, (count, *size, 1)).astype("float32")
-    drawn[-1, :, size[1] // 2 :] = 0
+    drawn[-1, :, 3 * size[1] // 4 :] = 0
     return drawn
 
 
@@ -40,9 +40,9 @@ def check_equality(tmp_path, image_size, patch_size, batch=2, **sizes):
     path = save(network, tmp_path / "published.pth")
     model = ViTSER.from_author_checkpoint(path, image_size=image_size, patch_size=patch_size)
     batch = images(image_size, batch)
-    # 1e-5 at numbers of about 1: two float32 networks that sum in different orders.
+    # 1e-5 at numbers of about 1, up to 4: float32 against float64.
     for ours, theirs in zip(both(model, batch), run(network, batch), strict=True):
-        assert 0.3 < theirs.std() < 3
+        assert 0.2 < theirs.std() < 3
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
     back = saved_state(to_author_checkpoint(model, tmp_path / "back.pth"))
     state = network.state_dict()
@@ -80,7 +80,7 @@ def test_equals_the_published_network(tmp_path, teacher, image_size, patch_size)
 @pytest.mark.long
 @pytest.mark.parametrize(("image_size", "patch_size"), SIZES)
 @pytest.mark.parametrize("teacher", [True, False])
-@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("heads", [1, 5])
 def test_equals_the_published_network_in_all_combinations(tmp_path, teacher, image_size, patch_size, depth, heads):
     check_equality(tmp_path, image_size, patch_size, teacher=teacher, depth=depth, heads=heads)
@@ -156,7 +156,7 @@ def test_the_authors_network_loads_what_was_trained_here(tmp_path):
         path = to_author_checkpoint(model, tmp_path / f"{role}.pth")
         network = PublishedNetwork(**sizes)
         network.load_state_dict(saved_state(path))  # strict: each key, and no other
-        # 1e-5 at numbers of about 1: two float32 networks that sum in different orders.
+        # 1e-5: as above.
         for mine, theirs in zip(both(model, images(IMAGE)), run(network.eval(), images(IMAGE)), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=0)
 
