@@ -11,6 +11,8 @@ from tests.cli.conftest import write_sound
 torch = pytest.importorskip("torch")
 
 from tests.models.published_network import random_network, run, save  # noqa: E402
+from tests.models.test_author_checkpoint import WRONG_STATES  # noqa: E402
+from tests.models.test_checkpoint_archive import BAD  # noqa: E402
 
 TEACHER = {"teacher": True, "classes": 3, "patch": (128, 1), "depth": 1, "heads": 1, "width": 16, "mlp": 16}
 STUDENT = TEACHER | {"teacher": False}
@@ -84,6 +86,24 @@ def test_a_refusal_is_one_line_and_nothing_is_written(command, checkpoints, tmp_
     ended = command("import-checkpoint", checkpoints / file, *arguments, "--output", tmp_path / "a" / "model")
     assert words in ended.refusal
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [*WRONG_STATES, *BAD])
+def test_a_malformed_checkpoint_is_refused_in_one_line_and_nothing_is_written(command, tmp_path, name):
+    """Each of what `tests/models` refuses, at the door that writes."""
+    file = tmp_path / "wrong.pth"
+    if name in BAD:
+        content, words = BAD[name]
+        file.write_bytes(content)
+    else:
+        sizes, change, words = WRONG_STATES[name]
+        state = dict(random_network(**sizes).state_dict())
+        change(state)
+        torch.save({"model_state_dict": state}, file)
+    sizes = ["--image-size", "8x8", "--patch-size", "8x1"]
+    ended = command("import-checkpoint", file, "--labels", "a,b,c,d", "--output", tmp_path / "new" / "model", *sizes)
+    assert words in ended.refusal
+    assert [path.name for path in tmp_path.iterdir()] == ["wrong.pth"]
 
 
 def test_nothing_is_overwritten(command, checkpoints, tmp_path):

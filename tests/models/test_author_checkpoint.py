@@ -19,9 +19,9 @@ IMAGE = (8, 8)
 
 
 def images(size, count=2):
-    """The last ends in silence, as a short clip does."""
+    """The last is silent but for its first third, as a short clip is."""
     drawn = np.random.default_rng(1).uniform(0, 1, (count, *size, 1)).astype("float32")
-    drawn[-1, :, 3 * size[1] // 4 :] = 0
+    drawn[-1, :, size[1] // 3 :] = 0
     return drawn
 
 
@@ -36,11 +36,15 @@ def saved_state(path):
 
 
 def check_equality(tmp_path, image_size, patch_size, batch=2, **sizes):
+    """Ours in float32 against theirs in float64, so that the whole difference is ours.
+
+    Theirs in float32 is up to 6e-6 away from that itself, on the images that are mostly silent.
+    """
     network = random_network(patch=patch_size, classes=5, **sizes)
     path = save(network, tmp_path / "published.pth")
     model = ViTSER.from_author_checkpoint(path, image_size=image_size, patch_size=patch_size)
     batch = images(image_size, batch)
-    # 1e-5 at numbers of about 1, up to 4: float32 against float64.
+    # 1e-5 at numbers of about 1, up to 4.
     for ours, theirs in zip(both(model, batch), run(network, batch), strict=True):
         assert 0.2 < theirs.std() < 3
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
@@ -56,8 +60,9 @@ def check_equality(tmp_path, image_size, patch_size, batch=2, **sizes):
 # Equality
 
 
-SIZES = [  # image, patch
+SIZES = [  # image, patch; a patch of one number makes 128 x 1001 tokens of a long image, too many for any machine
     ((16, 16), (1, 1)),
+    ((8, 24), (1, 1)),
     ((16, 16), (4, 2)),
     ((32, 32), (16, 16)),
     ((128, 128), (16, 16)),
@@ -74,7 +79,8 @@ def test_equals_the_published_network(tmp_path, teacher, image_size, patch_size)
     """Depths and heads change from case to case; all combinations are the long form."""
     number = SIZES.index((image_size, patch_size))
     depth, heads = 1 + number % 2, 1 + (number + teacher) % 3
-    check_equality(tmp_path, image_size, patch_size, teacher=teacher, depth=depth, heads=heads, **SMALL_WIDTHS)
+    batch = 1 if image_size[1] > 1000 else 2
+    check_equality(tmp_path, image_size, patch_size, batch, teacher=teacher, depth=depth, heads=heads, **SMALL_WIDTHS)
 
 
 @pytest.mark.long
