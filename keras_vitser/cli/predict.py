@@ -16,7 +16,7 @@ _CHUNK = 32
 
 def predict(
     sources: list[Path] = typer.Argument(help="Sound files, or folders that are searched for them."),
-    model: Path = typer.Option(..., help="A model folder, e.g. RUN/model."),
+    model: str = typer.Option(..., help="A model folder, e.g. RUN/model, or a preset, e.g. hf://USER/REPO@REVISION."),
     as_csv: bool = typer.Option(False, "--csv", help="Print CSV instead of a table."),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON line a file."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
@@ -30,9 +30,10 @@ def predict(
     chosen = choose_backend(backend)
     show_log()
     with working(f"starting {chosen}"):
+        from keras_vitser.models.presets import is_preset
         from keras_vitser.recognizer import Recognizer
 
-        recognizer = Recognizer.load(model)
+        recognizer = Recognizer.from_preset(model) if is_preset(model) else Recognizer.load(model)
     writer = _writer(as_csv, as_json, recognizer.labels)
     failed = 0
     files = _files(sources)

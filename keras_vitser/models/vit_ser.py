@@ -167,6 +167,26 @@ class ViTSER(keras.Model):
 
         return from_author_checkpoint(cls, path, image_size, patch_size, num_heads, pooling)
 
+    @classmethod
+    def from_preset(cls, preset):
+        """The network of a preset, without labels and front end; `Recognizer.from_preset` has them too.
+
+        Args:
+            preset: A folder that `Recognizer.save_to_preset` wrote, a name, `hf://USER/REPO@REVISION` or
+                `kaggle://USER/MODEL/FRAMEWORK/VARIATION/VERSION`; revision and version may be left out.
+
+        Returns:
+            The `ViTSER`, with its weights.
+
+        Raises:
+            PresetError: There is no such preset, it cannot be downloaded, or it holds what does not belong there.
+            ModelFolderError: A file in it is missing or damaged, or comes from a newer version.
+        """
+        from keras_vitser.models.model_folder import NETWORK_FILE, read_network
+        from keras_vitser.models.presets import preset_folder
+
+        return read_network(preset_folder(preset) / NETWORK_FILE)
+
     @property
     def patch_grid(self):
         """How the patches lie in the image, `(rows, columns)`."""
