@@ -67,7 +67,7 @@ class DistillationError(KerasViTSERError, ValueError):
 
 
 class CheckpointError(KerasViTSERError, ValueError):
-    """A checkpoint cannot be written, is damaged, or is of another training."""
+    """A checkpoint cannot be written, is damaged, is of another training, or is not the authors' network."""
 
 
 class LeakageError(KerasViTSERError, ValueError):
@@ -76,6 +76,10 @@ class LeakageError(KerasViTSERError, ValueError):
 
 class ModelFolderError(KerasViTSERError, ValueError):
     """A folder is not a model that keras_vitser wrote, or is damaged."""
+
+
+class PresetError(KerasViTSERError, ValueError):
+    """There is no such preset, it cannot be downloaded or written, or it holds what does not belong in one."""
 
 
 class RunFolderError(KerasViTSERError, ValueError):

@@ -13,15 +13,21 @@ import numpy as np
 
 import keras_vitser
 from keras_vitser.audio import read_waveform, waveform_of
-from keras_vitser.errors import ModelFolderError, PredictionError
+from keras_vitser.errors import CheckpointError, ModelFolderError, PredictionError, PresetError
 from keras_vitser.files import sha256, whole_folder
 from keras_vitser.layers import LogMelImage
-from keras_vitser.models import load_model
-
-NETWORK_FILE = "model.keras"
-SETTINGS_FILE = "recognizer.json"
-CARD_FILE = "MODEL_CARD.md"
-_FORMAT = 1
+from keras_vitser.models import ViTSER
+from keras_vitser.models.model_folder import (
+    CARD_FILE,
+    FORMAT,
+    NETWORK_FILE,
+    SETTINGS_FILE,
+    damaged,
+    model_folder,
+    read_network,
+    read_settings,
+)
+from keras_vitser.models.presets import NETWORKS, preset_folder
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Recognizer:
         labels: Names of the classes, in the order of the logits.
         front_end: The `LogMelImage` that the network was trained on. Defaults to `LogMelImage()`.
         provenance: What the network was trained on.
+        card: Text of the model card, Markdown.
 
     Raises:
         ModelFolderError: Labels, network and front end do not fit together.
@@ -105,6 +112,7 @@ class Recognizer:
     labels: Sequence[str]
     front_end: LogMelImage | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    card: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -142,21 +150,66 @@ class Recognizer:
                 missing, was changed, or comes from a newer version.
         """
         folder = model_folder(folder)
-        settings = _read_settings(folder)
+        settings = read_settings(folder)
         try:
             labels = tuple(settings["labels"])
             front_end = LogMelImage.from_config(settings["front_end"])
             provenance = Provenance.from_dict(settings["provenance"])
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise _damaged(folder / SETTINGS_FILE) from None
-        return cls(_read_network(folder / NETWORK_FILE), labels, front_end, provenance)
+            raise damaged(folder / SETTINGS_FILE) from None
+        card = folder / CARD_FILE
+        text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+        return cls(read_network(folder / NETWORK_FILE), labels, front_end, provenance, text)
 
-    def save(self, folder: str | os.PathLike, card: str = "") -> Path:
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike) -> "Recognizer":
+        """Loads a preset: a folder that `save_to_preset` wrote, here or on a hub. Nothing in it is run as code.
+
+        Args:
+            preset: As in `keras_vitser.models.presets.preset_folder`: a folder, a name, `hf://USER/REPO@REVISION` or
+                `kaggle://USER/MODEL/FRAMEWORK/VARIATION/VERSION`; revision and version may be left out.
+
+        Raises:
+            PresetError: There is no such preset, it cannot be downloaded, or it holds what does not belong there.
+            ModelFolderError: A file in it is missing or damaged, or comes from a newer version.
+        """
+        return cls.load(preset_folder(preset))
+
+    @classmethod
+    def from_author_checkpoint(
+        cls, path: str | os.PathLike, labels: Sequence[str], *, highest_band_first: bool = True, **sizes
+    ) -> "Recognizer":
+        """A checkpoint of the paper's authors, with the front end of the paper.
+
+        Args:
+            path: The file, in PyTorch's format.
+            labels: Names of the classes in the order in which the network was trained on them; they are not in
+                the file.
+            highest_band_first: Bool. Whether row 0 of the images is the highest band, as in the authors'
+                pictures. Defaults to `True`.
+            **sizes: `image_size`, `patch_size`, `num_heads`, `pooling` of `ViTSER.from_author_checkpoint`. As
+                many frames as the spectrogram has (1001) are not interpolated.
+
+        Raises:
+            BackendError: PyTorch is not installed.
+            CheckpointError: The file is not their format, or does not fit labels and sizes.
+        """
+        network = ViTSER.from_author_checkpoint(path, **sizes)
+        if len(labels) != network.num_classes:
+            raise CheckpointError(
+                f"{path}: mlp_head.weight is of {network.num_classes} classes, and {len(labels)} labels were given: "
+                f"{', '.join(labels)}"
+            )
+        bands, frames = network.image_size
+        front_end = LogMelImage(n_mels=bands, frames=frames, highest_band_first=highest_band_first)
+        return cls(network, labels, front_end)
+
+    def save(self, folder: str | os.PathLike, card: str | None = None) -> Path:
         """Writes a model folder: network, settings and model card; whole or not at all.
 
         Args:
             folder: New folder.
-            card: Text of the model card, Markdown.
+            card: Text of the model card, Markdown. Defaults to the recognizer's own.
 
         Returns:
             The folder.
@@ -164,11 +217,12 @@ class Recognizer:
         Raises:
             FileExistsError: The folder is already there.
         """
+        card = self.card if card is None else card
         with whole_folder(folder) as part:
             _without_optimizer(self.network).save(part / NETWORK_FILE)
             (part / CARD_FILE).write_text(card, encoding="utf-8")
             settings = {
-                "format": _FORMAT,
+                "format": FORMAT,
                 "keras_vitser": keras_vitser.__version__,
                 "labels": list(self.labels),
                 "sampling_rate": self.front_end.sampling_rate,
@@ -178,6 +232,32 @@ class Recognizer:
             }
             (part / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         return Path(folder)
+
+    def save_to_preset(self, folder: str | os.PathLike) -> Path:
+        """Writes a preset: a model folder to publish, with a model card and without code; whole or not at all.
+
+        Args:
+            folder: New folder. Its three files are uploaded as they are. Of the recordings that were trained on,
+                `recognizer.json` holds hashes and the names of the speakers (`provenance`), and so does a preset.
+
+        Returns:
+            The folder.
+
+        Raises:
+            PresetError: There is no model card, or the network is of another package.
+            FileExistsError: The folder is already there.
+        """
+        if not self.card.strip():
+            raise PresetError(
+                "a preset needs a model card: set `card` to what the network learned from, how well it does and what "
+                "it is not for"
+            )
+        network = keras.saving.get_registered_name(type(self.network))
+        if network not in NETWORKS:
+            raise PresetError(
+                f"a preset holds one of {', '.join(NETWORKS)}, and no code of its own. Received: {network}"
+            )
+        return self.save(folder)
 
     def predict(
         self,
@@ -261,60 +341,8 @@ class Recognizer:
             )
 
 
-def model_folder(folder: str | os.PathLike) -> Path:
-    """The model folder that a path means: itself, or the one in a run.
-
-    Example:
-        >>> model_folder("no/such/folder").as_posix()
-        'no/such/folder'
-    """
-    folder = Path(folder)
-    if not (folder / SETTINGS_FILE).is_file() and (folder / "model" / SETTINGS_FILE).is_file():
-        return folder / "model"
-    return folder
-
-
 def _without_optimizer(network: keras.Model) -> keras.Model:
     """The network as an answer needs it: Adam's state is twice the size of the weights."""
     bare = type(network).from_config(network.get_config())
     bare.set_weights(network.get_weights())
     return bare
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    path = folder / SETTINGS_FILE
-    if not path.is_file():
-        raise ModelFolderError(
-            f"{folder}: is not a model folder (there is no {SETTINGS_FILE}); give the folder `model` of a training run"
-        )
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        is_newer = settings["format"] > _FORMAT
-    except (ValueError, KeyError, TypeError):
-        raise _damaged(path) from None
-    if is_newer:
-        raise ModelFolderError(f"{path}: was written by a newer keras_vitser ({settings.get('keras_vitser')}); update")
-    hashes = settings.get("sha256")
-    if not isinstance(hashes, dict) or NETWORK_FILE not in hashes:
-        raise _damaged(path)
-    for name, expected in hashes.items():
-        file = folder / Path(name).name
-        if not file.is_file():
-            raise ModelFolderError(f"{file}: is missing; copy the model folder again")
-        if sha256(file) != expected:
-            raise ModelFolderError(f"{file}: is not the file that was saved; copy the model folder again")
-    return settings
-
-
-def _read_network(path: Path) -> keras.Model:
-    try:
-        return load_model(path, compile=False)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFolderError(
-            f"{path}: holds no network that can be loaded ({reason}); train or copy it again"
-        ) from None
-
-
-def _damaged(path: Path) -> ModelFolderError:
-    return ModelFolderError(f"{path}: is damaged; copy the model folder again")

@@ -5,7 +5,19 @@ import sys
 import typer
 
 from keras_vitser.cli import app as page
-from keras_vitser.cli import benchmark, compare, corpora, evaluate, export, predict, serve, track, train, tune
+from keras_vitser.cli import (
+    benchmark,
+    compare,
+    corpora,
+    evaluate,
+    export,
+    import_checkpoint,
+    predict,
+    serve,
+    track,
+    train,
+    tune,
+)
 from keras_vitser.cli.config import config
 from keras_vitser.cli.console import fail
 from keras_vitser.errors import KerasViTSERError
@@ -18,7 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, tune, evaluate, predict, export, serve, page, compare, track, corpora, benchmark):
+_COMMANDS = (
+    *(train, tune, evaluate, predict, import_checkpoint, export, serve, page),
+    *(compare, track, corpora, benchmark),
+)
+for command in _COMMANDS:
     app.command(no_args_is_help=command not in (corpora, benchmark))(
         getattr(command, command.__name__.rpartition(".")[2])
     )

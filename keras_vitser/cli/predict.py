@@ -22,7 +22,7 @@ class Engine(StrEnum):
 
 def predict(
     sources: list[Path] = typer.Argument(None, help="Sound files, or folders that are searched for them."),
-    model: Path = typer.Option(..., help="A model folder, e.g. RUN/model."),
+    model: str = typer.Option(..., help="A model folder, e.g. RUN/model, or a preset, e.g. hf://USER/REPO@REVISION."),
     manifest: Path = typer.Option(
         None, help="Instead of SOURCES: a text file with a path a line, a .csv with a column `path`, or - for stdin."
     ),
@@ -49,9 +49,11 @@ def predict(
     show_log()
     with working(f"starting {chosen}"):
         from keras_vitser import prediction
+        from keras_vitser.models.presets import is_preset, preset_folder
         from keras_vitser.recognizer import Recognizer
 
         paths = _files(sources) if manifest is None else prediction.manifest_paths(manifest)
+        model = preset_folder(model) if is_preset(model) else model
         recognizer = Recognizer.load(model)
     folder = "" if manifest is None else manifest.parent
     if engine is Engine.ray:

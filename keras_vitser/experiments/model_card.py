@@ -1,8 +1,19 @@
 """The text that goes with a model: what it is, what it learned from, how well it did, what it is not for."""
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import keras
 
 from keras_vitser.corpora import Split
+from keras_vitser.files import sha256
+
+_NOT_FOR = """## Not for
+
+Acted speech of a few speakers in one language is not how people sound in life. Do not use this model to judge a
+person: not in hiring, policing, schooling, insurance or health. Its probabilities are not calibrated.
+"""
 
 
 def model_card(role: str, network: keras.Model, labels: tuple[str, ...], split: Split, scores: str) -> str:
@@ -35,8 +46,34 @@ WA is accuracy over clips, UA the mean of the classes' recalls.
 {warnings}
 Terms of the recordings: {split.corpus.terms}
 
-## Not for
+{_NOT_FOR}"""
 
-Acted speech of a few speakers in one language is not how people sound in life. Do not use this model to judge a
-person: not in hiring, policing, schooling, insurance or health. Its probabilities are not calibrated.
-"""
+
+def imported_model_card(network: keras.Model, labels: Sequence[str], file: str | os.PathLike) -> str:
+    """The card of a network that came from a checkpoint of the paper's authors.
+
+    Args:
+        network: The network.
+        labels: Its labels, as the user named them.
+        file: The checkpoint; its name and SHA-256 are written down.
+    """
+    return f"""# ViT-SER {network.name}, from a checkpoint of the paper's authors
+
+Hears which of {len(labels)} acted emotions a recording of speech expresses: {", ".join(labels)}.
+{network.count_params():,} parameters. Reads the first 4 s of a recording as a log-Mel image in patches of
+{network.patch_size[0]} bands and {network.patch_size[1]} frames
+(Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.2024.3447770).
+
+Read from `{Path(file).name}`, SHA-256 {sha256(file)}. The labels and the sizes of image and patch are not in
+that file: whoever imported it gave them.
+
+## Figures
+
+Not measured here; `keras-vitser evaluate` does it. The figures that the authors publish were, by our inference,
+measured on copies of clips that the network was trained on, and on the same speakers.
+
+## Data
+
+Not in the file: see the paper. It is not known which clips and speakers the network was trained on.
+
+{_NOT_FOR}"""

@@ -11,6 +11,13 @@ class CoordinateConcat(keras.layers.Layer):
 
     Row 0 and column 0 are -1, the last row and column 1. An axis of one pixel is 0.
 
+    Args:
+        published_scale: Bool. Whether to divide the index of a row by the number of frames
+            less one and the index of a column by the number of bands less one, as the
+            authors' published code does: an accident that their 128 x 1001 weights were
+            trained with. Rows there run from -1 to -0.746, columns from -1 to 14.75; on
+            square images nothing changes. Defaults to `False`.
+
     Input shape:
         `(batch, bands, frames, channels)`, bands and frames known.
 
@@ -24,6 +31,10 @@ class CoordinateConcat(keras.layers.Layer):
         [-1.0, 0.0, 1.0]
     """
 
+    def __init__(self, published_scale=False, **kwargs):
+        super().__init__(**kwargs)
+        self.published_scale = published_scale
+
     def build(self, input_shape):
         _, bands, frames, _ = input_shape
         if bands is None or frames is None:
@@ -31,7 +42,8 @@ class CoordinateConcat(keras.layers.Layer):
                 "CoordinateConcat needs images of a fixed size. "
                 f"Received: input_shape={tuple(input_shape)}; give `shape=(bands, frames, channels)` to the Input"
             )
-        grid = np.meshgrid(_coordinates(bands), _coordinates(frames), indexing="ij")
+        lengths = (frames, bands) if self.published_scale else (bands, frames)
+        grid = np.meshgrid(_coordinates(bands, lengths[0]), _coordinates(frames, lengths[1]), indexing="ij")
         self._grid = np.stack(grid, axis=-1)[None].astype(np.float32)
         self.built = True
 
@@ -42,6 +54,10 @@ class CoordinateConcat(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] + 2)
 
+    def get_config(self):
+        return {**super().get_config(), "published_scale": self.published_scale}
 
-def _coordinates(count):
-    return np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
+
+def _coordinates(count, length):
+    """Positions of `count` pixels, where an axis of `length` pixels runs from -1 to 1."""
+    return np.linspace(-1, 2 * (count - 1) / (length - 1) - 1, count) if length > 1 else np.zeros(count)

@@ -86,7 +86,10 @@ class EncoderBlock(keras.layers.Layer):
         query, key, value = ops.unstack(ops.transpose(stacked, (2, 0, 3, 1, 4)), 3)  # (batch, heads, tokens, dim)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
         attention = ops.softmax(scores, axis=-1)
-        gathered = ops.matmul(self._dropped(attention, 0, training), value)
+        # Weights sum to 1 (but for dropout), so a mean may be taken out of the values and put back. The many equal
+        # tokens of silence, each rounded the same way, drift otherwise.
+        mean = 0.0 if self.dropout else ops.mean(value, axis=2, keepdims=True)
+        gathered = ops.matmul(self._dropped(attention, 0, training), value - mean) + mean
         gathered = ops.reshape(ops.transpose(gathered, (0, 2, 1, 3)), (-1, length, inner_dim))
         if self.attention_output is not None:
             gathered = self._dropped(self.attention_output(gathered), 1, training)

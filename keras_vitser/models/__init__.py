@@ -1,6 +1,7 @@
 """The networks, one a file, and loading them."""
 
+from keras_vitser.models.author_checkpoint import to_author_checkpoint
 from keras_vitser.models.loading import load_model
 from keras_vitser.models.vit_ser import ViTSER
 
-__all__ = ["ViTSER", "load_model"]
+__all__ = ["ViTSER", "load_model", "to_author_checkpoint"]

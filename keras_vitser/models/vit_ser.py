@@ -32,7 +32,9 @@ class ViTSER(keras.Model):
         head_dim: Positive int, width of a head. Defaults to 64.
         mlp_dim: Positive int, width inside the MLP. Defaults to 256.
         conv_stem: Bool. Whether six convolutions come first. Defaults to `False`.
-        coordinates: Bool. Whether coordinate channels are added. Defaults to `False`.
+        coordinates: Bool. Whether coordinate channels are added, or `"published"` for those
+            of the authors' code, which on non-square images have another scale (see
+            `CoordinateConcat`). Defaults to `False`.
         pooling: `"class_token"` (default) or `"mean"` of all tokens: the feature map.
         dropout: Float in [0, 1). Defaults to 0.
         name: Optional name.
@@ -85,6 +87,8 @@ class ViTSER(keras.Model):
         for key, value in sizes.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{key}` must be a positive int. Received: {key}={value!r}")
+        if coordinates not in (False, True, "published"):
+            raise ValueError(f"`coordinates` must be a bool or 'published'. Received: coordinates={coordinates!r}")
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
 
@@ -93,7 +97,7 @@ class ViTSER(keras.Model):
         if conv_stem:
             x = ConvStem(dtype=dtype, name="conv_stem")(x)
         if coordinates:
-            x = CoordinateConcat(dtype=dtype, name="coordinates")(x)
+            x = CoordinateConcat(coordinates == "published", dtype=dtype, name="coordinates")(x)
         x = VerticalPatches(patch_size, hidden_dim, dtype=dtype, name="patches")(x)
         x = ClassToken(dtype=dtype, name="class_token")(x)
         for index in range(depth):
@@ -132,6 +136,56 @@ class ViTSER(keras.Model):
         Any argument of `ViTSER` may be given.
         """
         return cls(num_classes, **{"name": "student"} | kwargs)
+
+    @classmethod
+    def from_author_checkpoint(
+        cls, path, image_size=(128, 128), patch_size=(128, 1), num_heads=None, pooling="class_token"
+    ):
+        """The network of a PyTorch checkpoint that the paper's authors published, or that their code wrote.
+
+        Teacher or student, depth, widths and number of classes are read off the shapes; image size, patch size,
+        heads and pooling are not in the file. Needs PyTorch to read it (`pip install 'keras-vitser[torch]'`), on
+        whichever backend the network then runs. No code that the file may carry is run.
+
+        Args:
+            path: The file, `torch.save({"model_state_dict": ...}, path)`.
+            image_size: `(bands, frames)` of the images; `(128, 1001)` for the published teacher with the
+                uninterpolated time axis. Defaults to `(128, 128)`.
+            patch_size: `(bands, frames)` of a patch. Defaults to `(128, 1)`.
+            num_heads: Positive int, or `None` (default) for heads of width 64.
+            pooling: `"class_token"` (default) or `"mean"`, the code's other option.
+
+        Returns:
+            The `ViTSER`, whose logits and feature map are those of the authors' network.
+
+        Raises:
+            BackendError: PyTorch is not installed.
+            CheckpointError: The file is missing, damaged, needs code to be run, is not their format, or does not
+                fit the sizes given; the message names the key.
+        """
+        from keras_vitser.models.author_checkpoint import from_author_checkpoint
+
+        return from_author_checkpoint(cls, path, image_size, patch_size, num_heads, pooling)
+
+    @classmethod
+    def from_preset(cls, preset):
+        """The network of a preset, without labels and front end; `Recognizer.from_preset` has them too.
+
+        Args:
+            preset: A folder that `Recognizer.save_to_preset` wrote, a name, `hf://USER/REPO@REVISION` or
+                `kaggle://USER/MODEL/FRAMEWORK/VARIATION/VERSION`; revision and version may be left out.
+
+        Returns:
+            The `ViTSER`, with its weights.
+
+        Raises:
+            PresetError: There is no such preset, it cannot be downloaded, or it holds what does not belong there.
+            ModelFolderError: A file in it is missing or damaged, or comes from a newer version.
+        """
+        from keras_vitser.models.model_folder import NETWORK_FILE, read_network
+        from keras_vitser.models.presets import preset_folder
+
+        return read_network(preset_folder(preset) / NETWORK_FILE)
 
     @property
     def patch_grid(self):

@@ -8,7 +8,20 @@ from keras_vitser.cli import main as module
 from keras_vitser.cli.main import app
 from tests.cli.conftest import HEAVY, modules_of_help
 
-COMMANDS = ["train", "tune", "evaluate", "predict", "export", "serve", "app", "compare", "track", "corpora"]
+COMMANDS = [
+    "train",
+    "tune",
+    "evaluate",
+    "predict",
+    "export",
+    "serve",
+    "app",
+    "compare",
+    "track",
+    "import-checkpoint",
+    "corpora",
+    "benchmark",
+]
 
 
 def test_help_loads_neither_keras_nor_numpy_nor_matplotlib():
@@ -102,4 +115,5 @@ class TestFaults:
 
 
 def test_every_command_is_there():
-    assert sorted(command.callback.__name__ for command in app.registered_commands) == sorted(COMMANDS)
+    names = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+    assert sorted(names) == sorted(COMMANDS)

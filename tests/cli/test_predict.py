@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import sys
+import types
 
 import pytest
 
@@ -109,6 +110,15 @@ def test_a_model_that_is_missing_or_damaged(command, model, tmp_path):
     shutil.copytree(model, damaged)
     (damaged / "model.keras").write_bytes(b"half")
     assert "is not the file that was saved" in command("predict", path, "--model", damaged).refusal
+
+
+def test_a_preset_of_a_hub(command, model, tmp_path, monkeypatch):
+    hub = types.SimpleNamespace(snapshot_download=lambda repo, **_: {"user/repo": str(model)}[repo])
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    path = write_sound(tmp_path / "a.wav")
+    ended = command("predict", path, "--model", "hf://user/repo@v1", "--json")
+    assert json_lines(ended.out)[0]["label"] == Recognizer.load(model).predict(path).label
+    assert "hf://user: is no address" in command("predict", path, "--model", "hf://user").refusal
 
 
 def test_a_backend_that_is_none(command, model, tmp_path):

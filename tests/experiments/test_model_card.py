@@ -4,7 +4,7 @@ import pytest
 
 from keras_vitser import corpora
 from keras_vitser.corpora import protocols
-from keras_vitser.experiments.model_card import model_card
+from keras_vitser.experiments.model_card import imported_model_card, model_card
 from tests.experiments.made_up import network
 
 LINE = "UA 50.0 % (chance 25.0 %), LEAKY protocol `paper`"
@@ -40,3 +40,17 @@ def test_it_says_what_it_is_not_for(card):
 def test_without_scores_it_says_so(card):
     text = model_card("teacher", network("student", 4), card[1].corpus.labels, card[1], "")
     assert "Not measured on this split." in text
+
+
+def test_of_an_imported_network_it_says_what_is_not_known(tmp_path):
+    file = tmp_path / "teacher.pth"
+    file.write_bytes(b"abc")
+    text = imported_model_card(network("teacher", 2), ("calm", "upset"), file)
+    assert text.splitlines()[0] == "# ViT-SER teacher, from a checkpoint of the paper's authors"
+    # SHA-256's published value for "abc"
+    assert "`teacher.pth`, SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" in text
+    assert "calm, upset" in text
+    assert "Not measured here" in text
+    assert "not known which clips and speakers" in text
+    assert "not in hiring, policing, schooling" in text
+    assert str(tmp_path) not in text

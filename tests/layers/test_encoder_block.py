@@ -68,6 +68,26 @@ def test_equals_the_statement_in_numpy(num_heads, head_dim):
     np.testing.assert_array_equal(to_numpy(block(TOKENS)), to_numpy(output))
 
 
+def test_a_thousand_equal_tokens_equal_the_statement_in_numpy():
+    """A short clip: most of its image is silence. Sums of equal numbers drift in float32 where nothing is done."""
+    block, weights = built(3, 4)
+    tokens = np.concatenate([TOKENS, np.repeat(TOKENS[:, :1], 1000, axis=1)], axis=1)
+    expected, _ = block_of_the_paper(tokens.astype("float64"), weights, 3, 4)
+    # 5e-6 at numbers up to about 10. The plain sum over the tokens is 8e-6 (JAX) to 3e-5 (PyTorch) off.
+    np.testing.assert_allclose(to_numpy(block(tokens)), expected, atol=5e-6, rtol=0)
+
+
+def test_dropout_of_attention_is_of_the_values_themselves():
+    """With every weight of attention dropped, what is left is the bias of the output projection."""
+    block, weights = built(3, 4, dropout=0.5)
+    for index, layer in enumerate(block.dropouts):
+        layer.rate = 1 - 1e-7 if index == 0 else 0.0
+    update, _ = block._attend(keras.ops.convert_to_tensor(TOKENS), True)
+    bias = np.broadcast_to(weights["attention_output/bias"], update.shape)
+    # 1e-6: one float32 rounding.
+    np.testing.assert_allclose(to_numpy(update), bias, atol=1e-6, rtol=0)
+
+
 def test_one_head_as_wide_as_a_token_has_no_output_projection():
     assert not any("attention_output" in name for name in built(1, 12)[1])
     assert "attention_output/bias" in built(1, 11)[1]

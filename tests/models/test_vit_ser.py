@@ -281,6 +281,23 @@ def test_refuses_a_dropout_that_is_no_share(dropout):
         ViTSER(4, dropout=dropout, **SMALL)
 
 
+@pytest.mark.parametrize("coordinates", ["own", 2, None])
+def test_refuses_unknown_coordinates(coordinates):
+    with pytest.raises(ValueError, match=f"`coordinates` must be a bool or 'published'.*{coordinates!r}"):
+        ViTSER(4, coordinates=coordinates, **SMALL)
+
+
+def test_published_coordinates_come_back_from_a_file_and_differ_where_the_image_is_no_square(tmp_path):
+    model = drawn(ViTSER.teacher(4, depth=1, coordinates="published", **SMALL))
+    own = ViTSER.teacher(4, depth=1, **SMALL)
+    own.set_weights(model.get_weights())
+    model.save(tmp_path / "model.keras")
+    loaded = kv.load_model(tmp_path / "model.keras")
+    assert loaded.coordinates == "published"
+    np.testing.assert_array_equal(loaded.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    assert np.abs(to_numpy(own(IMAGES)) - to_numpy(model(IMAGES))).max() > 1e-3
+
+
 def test_refuses_patches_that_do_not_fill_the_image():
     with pytest.raises(ValueError, match=r"must divide the image. Received: image of 16 bands and 12 frames"):
         ViTSER(4, **SMALL | {"patch_size": (16, 5)})

@@ -1,0 +1,220 @@
+"""The authors' PyTorch checkpoints of ViT-SER, both ways (paper 1; format as in the authors' published network).
+
+Their network is the `ViTSER` that stands here, weight by weight, in all but the scale of the coordinates
+on images that are no squares.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_vitser.errors import BackendError, CheckpointError
+from keras_vitser.files import whole_file
+from keras_vitser.models.author_keys import author_weights, to_keras_layout, to_torch_layout, variable_of
+from keras_vitser.models.checkpoint_archive import checked_archive
+from keras_vitser.models.vit_ser import ViTSER
+
+_STATE = "model_state_dict"
+_HEAD_DIM = 64
+_QUERY_KEY_VALUE = "transformer.layers.0.0.to_qkv.weight"
+_PATCH_NORM = "to_patch_embedding.1.weight"
+
+
+def from_author_checkpoint(
+    network: type[ViTSER],
+    path: str | os.PathLike,
+    image_size: tuple[int, int],
+    patch_size: tuple[int, int],
+    num_heads: int | None,
+    pooling: str,
+) -> ViTSER:
+    """What `ViTSER.from_author_checkpoint` does; its docstring says what and how."""
+    path = Path(path)
+    try:
+        state = _read(path)
+        config = _config(state, tuple(image_size), tuple(patch_size), num_heads)
+        weights = author_weights(config)
+        _check_shapes(state, {key: weight.shape for key, weight in weights.items()})
+    except _RefusedError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    model = network(**config, pooling=pooling)
+    for key, weight in weights.items():
+        variable_of(model, weight).assign(to_keras_layout(state[key]))
+    return model
+
+
+def to_author_checkpoint(model: ViTSER, path: str | os.PathLike) -> Path:
+    """Writes a network as the authors' PyTorch code loads it; whole or not at all.
+
+    The file is `{"model_state_dict": ...}` in float32. Image size, patch size, width of the heads and pooling are
+    not part of the format: their network must be built with the same.
+
+    Args:
+        model: A `ViTSER` with stem and coordinates, or with neither.
+        path: The file.
+
+    Returns:
+        The path.
+
+    Raises:
+        BackendError: PyTorch is not installed.
+        CheckpointError: The authors' code has no such network, or there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> path = to_author_checkpoint(ViTSER.student(7, depth=1), Path(tempfile.mkdtemp()) / "student.pth")
+        >>> ViTSER.from_author_checkpoint(path).count_params()
+        496903
+    """
+    torch, path = _torch(), Path(path)
+    _check_publishable(model)
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path}: cannot be written; there is no folder {path.parent}")
+    state = {}
+    for key, weight in author_weights(model.get_config()).items():
+        values = ops.convert_to_numpy(ops.cast(variable_of(model, weight), "float32"))
+        state[key] = torch.from_numpy(np.array(to_torch_layout(values), order="C"))
+    with whole_file(path) as part, part.open("wb") as file:
+        torch.save({_STATE: state}, file)
+    return path
+
+
+class _RefusedError(Exception):
+    """The reason, without the file's name."""
+
+
+def _torch():
+    try:
+        import torch
+    except ImportError:
+        raise BackendError("checkpoints of the authors' code need PyTorch: pip install 'keras-vitser[torch]'") from None
+    return torch
+
+
+def _check_publishable(model: ViTSER) -> None:
+    if not isinstance(model, ViTSER):
+        raise CheckpointError(f"the authors' format holds a ViTSER. Received: {type(model).__name__}")
+    if model.conv_stem != bool(model.coordinates):
+        raise CheckpointError(
+            "the authors' code has networks with stem and coordinates, or with neither. "
+            f"Received: conv_stem={model.conv_stem}, coordinates={model.coordinates!r}"
+        )
+    bands, frames = model.image_size
+    if model.coordinates is True and bands != frames:
+        raise CheckpointError(
+            f"the authors' code has other coordinates on images of {bands} x {frames} than this network was trained "
+            "with; train one with coordinates='published'"
+        )
+
+
+# Reading
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    torch = _torch()
+    archive = checked_archive(path)
+    try:
+        content = torch.load(archive, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever PyTorch finds that checked_archive does not look for
+        raise _RefusedError(f"PyTorch cannot read it ({' '.join(str(error).split())[:120]})") from None
+    state = content.get(_STATE) if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise _RefusedError(f"{_STATE} is missing; save it with torch.save({{'{_STATE}': network.state_dict()}}, path)")
+    tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
+    if sum(tensor.nbytes for tensor in tensors) > path.stat().st_size:
+        raise _RefusedError(f"{_STATE}: its tensors are larger than the file, so they share their numbers")
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
+            found = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
+            raise _RefusedError(f"{_shown(key)}: is {found}, and a weight is torch.float32")
+        if not torch.isfinite(value).all():
+            raise _RefusedError(f"{_shown(key)}: has a weight that is NaN or infinite; its training had failed")
+    return {str(key): value.detach().numpy() for key, value in state.items()}
+
+
+def _config(
+    state: Mapping[str, np.ndarray], image_size: tuple[int, ...], patch_size: tuple[int, ...], num_heads: int | None
+) -> dict[str, Any]:
+    """The arguments of `ViTSER` that the shapes tell."""
+    conv_stem = any(key.startswith("conv_stem.") for key in state)
+    blocks = {match[1] for key in state if (match := re.match(r"transformer\.layers\.(\d+)\.", key))}
+    num_classes, _ = _shape(state, "mlp_head.weight", 2)
+    mlp_dim, _ = _shape(state, "transformer.layers.0.1.net.1.weight", 2)
+    num_heads, head_dim = _heads(_shape(state, _QUERY_KEY_VALUE, 2)[0], num_heads)
+    _check_sizes(image_size, patch_size, _shape(state, _PATCH_NORM, 1)[0], 3 if conv_stem else 1)
+    is_square = image_size[0] == image_size[1]
+    return {
+        "num_classes": num_classes,
+        "image_size": image_size,
+        "patch_size": patch_size,
+        "hidden_dim": _shape(state, "cls_token", 3)[-1],
+        "depth": len(blocks),
+        "num_heads": num_heads,
+        "head_dim": head_dim,
+        "mlp_dim": mlp_dim,
+        "conv_stem": conv_stem,
+        "coordinates": conv_stem and (is_square or "published"),
+        "name": "teacher" if conv_stem else "student",
+    }
+
+
+def _shape(state: Mapping[str, np.ndarray], key: str, rank: int) -> tuple[int, ...]:
+    if key not in state:
+        raise _RefusedError(f"{key} is missing; is it a ViT-SER of the authors' code?")
+    shape = state[key].shape
+    if len(shape) != rank or 0 in shape:
+        raise _RefusedError(f"{key}: has the shape {shape}, and must have {rank} dimensions, none of them 0")
+    return shape
+
+
+def _heads(rows: int, num_heads: int | None) -> tuple[int, int]:
+    """Heads, and the width of one."""
+    inner_dim, rest = divmod(rows, 3)
+    if rest:
+        raise _RefusedError(f"{_QUERY_KEY_VALUE}: has {rows} rows, which cannot be queries, keys and values")
+    if num_heads is None and inner_dim % _HEAD_DIM:
+        raise _RefusedError(
+            f"{_QUERY_KEY_VALUE}: an inner width of {inner_dim} is not made of heads {_HEAD_DIM} wide; "
+            "give the number of heads"
+        )
+    num_heads = num_heads if num_heads is not None else inner_dim // _HEAD_DIM
+    if not isinstance(num_heads, int) or num_heads < 1 or inner_dim % num_heads:
+        raise _RefusedError(
+            f"{_QUERY_KEY_VALUE}: an inner width of {inner_dim} cannot be {num_heads} heads; give a divisor of it"
+        )
+    return num_heads, inner_dim // num_heads
+
+
+def _check_sizes(image_size: tuple[int, ...], patch_size: tuple[int, ...], values: int, channels: int) -> None:
+    for name, size in (("image", image_size), ("patch", patch_size)):
+        if len(size) != 2 or not all(isinstance(length, int) and length > 0 for length in size):
+            raise _RefusedError(f"the {name} size must be two positive ints, bands and frames. Received: {size}")
+    (bands, frames), (height, width) = image_size, patch_size
+    if bands % height or frames % width:
+        raise _RefusedError(f"patches of {height} x {width} do not fill images of {bands} x {frames}; give both sizes")
+    if height * width * channels != values:
+        raise _RefusedError(
+            f"{_PATCH_NORM}: is for patches of {values} values, and {height} x {width} in {channels} channel(s) are "
+            f"{height * width * channels}; give the patch size that the network was trained with"
+        )
+
+
+def _check_shapes(state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    missing = [key for key in shapes if key not in state]
+    if missing:
+        raise _RefusedError(f"{missing[0]} is missing")
+    for key, value in state.items():
+        if key not in shapes:
+            raise _RefusedError(f"{_shown(key)}: the authors' network has no such weight")
+        if value.shape != shapes[key]:
+            raise _RefusedError(f"{key}: has the shape {value.shape}, and beside the other weights needs {shapes[key]}")
+
+
+def _shown(key: Any) -> str:
+    """Text of a file, short and on one line."""
+    return repr(str(key)[:80])[1:-1]
