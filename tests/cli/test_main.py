@@ -8,7 +8,19 @@ from keras_vitser.cli import main as module
 from keras_vitser.cli.main import app
 from tests.cli.conftest import HEAVY, modules_of_help
 
-COMMANDS = ["train", "tune", "evaluate", "predict", "export", "serve", "app", "compare", "track", "corpora"]
+COMMANDS = [
+    "train",
+    "tune",
+    "evaluate",
+    "predict",
+    "export",
+    "serve",
+    "app",
+    "compare",
+    "track",
+    "corpora",
+    "benchmark",
+]
 
 
 def test_help_loads_neither_keras_nor_numpy_nor_matplotlib():
