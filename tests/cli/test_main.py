@@ -115,5 +115,4 @@ class TestFaults:
 
 
 def test_every_command_is_there():
-    names = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
-    assert sorted(names) == sorted(COMMANDS)
+    assert sorted(command.callback.__name__ for command in app.registered_commands) == sorted(COMMANDS)
