@@ -10,6 +10,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RESULTS := .venv/test-results
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# PyTorch's threads wait for each other by spinning, which takes the cores from what runs beside them.
+export OMP_WAIT_POLICY ?= passive
 
 # What does not depend on the backend runs once, on the first.
 BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/benchmarks tests/notebooks \

@@ -56,9 +56,9 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choices = harness.BACKENDS
     parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
-    parser.add_argument("--batch", type=_positive, default=32, help="examples a step (default: 32)")
-    parser.add_argument("--rounds", type=_positive, default=7, help="(default: 7)")
-    parser.add_argument("--steps", type=_positive, default=4, help="timed steps a round (default: 4)")
+    parser.add_argument("--batch", type=harness.positive, default=32, help="examples a step (default: 32)")
+    parser.add_argument("--rounds", type=harness.positive, default=7, help="(default: 7)")
+    parser.add_argument("--steps", type=harness.positive, default=4, help="timed steps a round (default: 4)")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 2 steps")
     parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
@@ -67,13 +67,6 @@ def arguments():
     if options.quick:
         options.rounds, options.steps = 3, 2
     return options
-
-
-def _positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
-    return number
 
 
 def claims(found):

@@ -39,22 +39,35 @@ def main():
     found = {backend: harness.run_child(Path(__file__).resolve(), backend, passed) for backend in options.backends}
     Console(width=None if sys.stdout.isatty() else 130).print(table(found, options.clips))
     if options.json:
-        settings = {name: getattr(options, name) for name in ("clips", "rounds")}
-        machine = harness.machine()
-        harness.write(
-            options.json, {"benchmark": "folder_to_images", "machine": machine, "settings": settings, "backends": found}
-        )
+        settings = {name: getattr(options, name) for name in ("clips", "rounds", "quick")}
+        harness.write(options.json, harness.result("folder_to_images", settings, claims(found), backends=found))
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choices = harness.BACKENDS
     parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
-    parser.add_argument("--clips", type=log_mel._positive, default=256, help="files in the folder (default: 256)")
-    parser.add_argument("--rounds", type=log_mel._positive, default=5, help="(default: 5)")
+    parser.add_argument("--clips", type=harness.positive, default=256, help="files in the folder (default: 256)")
+    parser.add_argument("--rounds", type=harness.positive, default=5, help="(default: 5)")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 32 clips")
     parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
     parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.clips = 2, 32
+    return options
+
+
+def claims(found):
+    """Speed beside the pool, and how far memory rose."""
+    speed = {backend: result["speedup"] for backend, result in found.items()}
+    made = harness.claims_of_best(
+        "folder of WAV files -> cached images", "librosa in a pool of processes", speed, ">= 2.5"
+    )
+    for backend, result in found.items():
+        megabytes = result["peak_bytes"] / 1e6
+        made.append(harness.claim(f"its memory above the imports, {backend}", "", megabytes, "< 1500 MB"))
+    return made
 
 
 def table(found, clips):

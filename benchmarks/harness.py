@@ -5,6 +5,7 @@ and `--json FILE`, and writes `result(...)` there: a claim says what of ours is 
 (over 1 where ours is faster), and whether the median passes the bar.
 """
 
+import argparse
 import json
 import operator
 import os
@@ -52,6 +53,14 @@ def run_child(script, backend, options, python=sys.executable):
             said = [line for line in child.stderr.splitlines() if line.strip()] or ["it said nothing"]
             raise SystemExit(f"{backend}: {said[-1].strip()} (exit status {child.returncode})")
         return json.loads(file.read_text())
+
+
+def positive(text):
+    """A positive int, for `argparse`."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
+    return number
 
 
 def alternate(contestants, rounds):
@@ -142,6 +151,20 @@ def claim(claim, peer, ratio, bar=None, **figures):
     ratio = ratio if isinstance(ratio, dict) else spread([ratio])
     met = None if bar is None else _is_met(ratio["median"], bar)
     return {"claim": claim, "peer": peer, "ratio": ratio, "bar": bar, "met": met, "figures": figures}
+
+
+def claims_of_best(what, peer, ratios, bar):
+    """The best backend's claim, which has the bar, and each backend's own.
+
+    Args:
+        what: What of ours, in a few words.
+        peer: What it is held against, in the same run.
+        ratios: What `ratio` returned, or a number, by backend.
+        bar: As for `claim`.
+    """
+    singles = [claim(f"{what}, {backend}", peer, ratio) for backend, ratio in ratios.items()]
+    best = max(singles, key=lambda each: each["ratio"]["median"])
+    return [claim(f"{what}, the best", peer, best["ratio"], bar, best=best["claim"]), *singles]
 
 
 def skipped(claim, peer, bar, reason):

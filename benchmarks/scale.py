@@ -41,10 +41,10 @@ def main():
     growth = costs[-1] / costs[0]
     Console(width=None if sys.stdout.isatty() else 130).print(table(found, growth, options))
     if options.json:
-        claim = {"claim": f"cost a clip, {options.clips[-1]} / {options.clips[0]} clips", "value": growth, "bar": BAR}
-        result = {"benchmark": "scale", "machine": harness.machine(), "backend": options.backend}
-        result |= {"engine": options.engine, "curve": found, "claims": [claim | {"met": growth <= BAR}]}
-        harness.write(options.json, result)
+        what = f"cost of a clip of {options.clips[-1]:,}, {options.engine} engine"
+        claims = [harness.claim(what, f"of {options.clips[0]:,}", growth, f"<= {BAR:g}")]
+        settings = {name: getattr(options, name) for name in ("clips", "backend", "engine", "quick")}
+        harness.write(options.json, harness.result("scale", settings, claims, curve=found))
 
 
 def arguments():
@@ -53,10 +53,14 @@ def arguments():
     parser.add_argument("--backend", choices=harness.BACKENDS, default=harness.BACKENDS[0])
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--workers", type=int, help="processes of --engine ray (default: one a CPU)")
+    parser.add_argument("--quick", action="store_true", help="lists of 150 and 300")
     parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: a small network
     parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.quick:
+        options.clips = [150, 300]
+    return options
 
 
 def _length(text):

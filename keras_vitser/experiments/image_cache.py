@@ -8,7 +8,7 @@ agree to about 1e-7 only and the same seed shall give the same result.
 Files are decoded, resampled and augmented in threads, a few batches ahead of the front
 end; sets too large for memory are gathered in a file and mapped. So memory does not
 grow with the number of recordings. Images stay float32: they are exactly what the
-network hears when it answers, and reading one costs a hundredth of computing it.
+network hears when it answers, and reading one costs a twentieth of computing it.
 """
 
 import hashlib

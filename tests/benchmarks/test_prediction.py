@@ -46,11 +46,10 @@ def test_figures_follow_from_the_seconds(prediction):
     seconds = result["folder_seconds"]
     ratios = [b / a for a, b in zip(seconds["ours"], seconds["librosa and eager PyTorch"], strict=True)]
     assert result["folder_ratio"] == pytest.approx(np.median(ratios))
-    for claim, key, bar in zip(
-        written["claims"], ("clip_ratio", "clip_ratio_99", "folder_ratio"), (2, 2, 4), strict=True
-    ):
-        assert (claim["bar"], claim["met"]) == (bar, result[key] >= bar)
-        assert claim["value"] == result[key]
+    best = [claim for claim in written["claims"] if claim["bar"]]
+    for claim, key, bar in zip(best, ("clip_ratio", "clip_ratio_99", "folder_ratio"), (2, 2, 4), strict=True):
+        assert (claim["bar"], claim["met"]) == (f">= {bar}", result[key] >= bar)
+        assert claim["ratio"]["median"] == pytest.approx(result[key])
     assert all(row in printed for row in ("peer / ours, median", "folder: peer / ours", "largest difference"))
 
 
@@ -63,8 +62,8 @@ def test_the_curve_has_a_row_a_list(tmp_path):
     (claim,) = written["claims"]
     costs = [row["seconds_per_clip"] for row in written["curve"]]
     assert min(costs) > 0
-    assert claim["value"] == pytest.approx(costs[1] / costs[0])
-    assert claim["met"] == (claim["value"] <= claim["bar"])
+    assert claim["ratio"]["median"] == pytest.approx(costs[1] / costs[0])
+    assert (claim["bar"], claim["met"]) == ("<= 1.1", costs[1] <= 1.1 * costs[0])
     assert "ms a clip" in done.stdout
 
 
