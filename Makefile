@@ -30,7 +30,7 @@ demo: .venv/.installed-demo
 		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
 
 # Two at a time, as most of a test keeps one core busy; each one's output comes when it ends (GNU Make 4).
-test: lint
+test: lint .venv/tensorflow-$(OLD_TENSORFLOW)
 	rm -rf $(RESULTS)
 	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-tensorflow test-jax test-torch \
 		test-kserve test-tfio

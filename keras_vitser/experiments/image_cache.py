@@ -158,7 +158,7 @@ def _gathered(paths: list[Path], shape: tuple[int, ...]) -> np.ndarray:
     # Written as a file, not through the mapping: pages that nobody reads are then no memory of this process.
     with tempfile.TemporaryFile(dir=paths[0].parent) as file:
         for path in paths:
-            file.write(np.load(path, allow_pickle=False).data)
+            file.write(np.load(path, allow_pickle=False).tobytes())
         file.flush()
         return np.memmap(file, np.float32, "r", shape=shapes)
 
