@@ -14,6 +14,7 @@ from keras_vitser.audio.graph_faults import refuse
 from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.clip_graph import probabilities_of
+from keras_vitser.serving.dft_by_matrices import LogMelImageWithoutLoops
 
 # Measured on two cores with the paper's student, 8 clients at once: 89 clips/s, a loop of whole batches alone has 85.
 _LARGEST_BATCH = 32  # clips that are computed together; a larger request is divided
@@ -60,7 +61,8 @@ class _Graphs:
 
     def __init__(self, recognizer: Recognizer):
         self._network = recognizer.network
-        self._front_end = recognizer.front_end
+        # All clips of a batch at once, on all cores: a clip at a time, as the layer does it, served a third fewer.
+        self._front_end = LogMelImageWithoutLoops.from_config(recognizer.front_end.get_config())
         self._labels = recognizer.labels
         self._reader = WavReader(recognizer.front_end.sampling_rate)
 

@@ -115,4 +115,5 @@ class TestFaults:
 
 
 def test_every_command_is_there():
-    assert sorted(command.callback.__name__ for command in app.registered_commands) == sorted(COMMANDS)
+    names = (command.callback.__name__.replace("_", "-") for command in app.registered_commands)
+    assert sorted(names) == sorted(COMMANDS)
