@@ -80,22 +80,32 @@ class ImageCache:
         """
         shape = (*self.front_end.image_size, 1)
         paths = [self._path(example) for example in examples]
-        missing = [index for index, path in enumerate(paths) if _load(path, shape) is None]
+        images = _Images(len(examples), shape, self._folder)
+        missing = []
+        for index, path in enumerate(paths):
+            stored = _load(path, shape)
+            if stored is None:
+                missing.append(index)
+            else:
+                images[index] = stored
         done = len(examples) - len(missing)
         waveforms = self._waveforms(examples[index] for index in missing)
-        stored = ()
+        storing = ()
         # A batch is flushed to disk, which is mostly waiting, while the next one is computed.
         with closing(waveforms), ThreadPoolExecutor(_BATCH) as writers:
             for start in range(0, len(missing), _BATCH):
                 if progress:
                     progress(done + start, len(examples))
-                images = self._compute(list(islice(waveforms, _BATCH)))
-                list(stored)
-                stored = writers.map(_store, [paths[index] for index in missing[start : start + _BATCH]], images)
-            list(stored)
+                batch = self._compute(list(islice(waveforms, _BATCH)))
+                indices = missing[start : start + _BATCH]
+                for index, image in zip(indices, batch, strict=True):
+                    images[index] = image
+                list(storing)
+                storing = writers.map(_store, [paths[index] for index in indices], batch)
+            list(storing)
         if progress:
             progress(len(examples), len(examples))
-        return _gathered(paths, shape)
+        return images.as_array()
 
     def _waveforms(self, examples: Iterator[Example]) -> Iterator[np.ndarray]:
         """The waveforms in order, read in threads and not further ahead than `_READ_AHEAD`."""
@@ -147,20 +157,33 @@ def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return image if image.shape == shape and image.dtype == np.float32 else None
 
 
-def _gathered(paths: list[Path], shape: tuple[int, ...]) -> np.ndarray:
-    """The images of many files as one array."""
-    shapes = (len(paths), *shape)
-    if np.prod(shapes) * 4 <= _HELD_IN_MEMORY:
-        images = np.empty(shapes, np.float32)
-        for image, path in zip(images, paths, strict=True):
-            image[:] = np.load(path, allow_pickle=False)
-        return images
-    # Written as a file, not through the mapping: pages that nobody reads are then no memory of this process.
-    with tempfile.TemporaryFile(dir=paths[0].parent) as file:
-        for path in paths:
-            file.write(np.load(path, allow_pickle=False).tobytes())
-        file.flush()
-        return np.memmap(file, np.float32, "r", shape=shapes)
+class _Images:
+    """Room for images, in memory or, where they are too many for it, in a file without a name."""
+
+    def __init__(self, count: int, shape: tuple[int, ...], folder: Path):
+        self._shape = (count, *shape)
+        self._bytes_an_image = 4 * int(np.prod(shape))
+        self._file = None
+        if count * self._bytes_an_image <= _HELD_IN_MEMORY:
+            self._held = np.empty(self._shape, np.float32)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 as_array closes it
+
+    def __setitem__(self, index: int, image: np.ndarray) -> None:
+        if self._file is None:
+            self._held[index] = image
+            return
+        # Written as a file, not through a mapping: pages that nobody reads are then no memory of this process.
+        self._file.seek(index * self._bytes_an_image)
+        self._file.write(image.tobytes())
+
+    def as_array(self) -> np.ndarray:
+        if self._file is None:
+            return self._held
+        with self._file as file:
+            file.flush()
+            return np.memmap(file, np.float32, "r", shape=self._shape)
 
 
 def _store(path: Path, image: np.ndarray) -> None:

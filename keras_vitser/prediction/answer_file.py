@@ -23,9 +23,9 @@ from filelock import FileLock, Timeout
 
 from keras_vitser.errors import PredictionError
 from keras_vitser.files import sha256, whole_file
+from keras_vitser.models.model_folder import SETTINGS_FILE, model_folder
 from keras_vitser.prediction.row import Row, csv_header
 from keras_vitser.prediction.stream import BATCH
-from keras_vitser.recognizer import SETTINGS_FILE, model_folder
 
 _FORMAT = 1
 _SHOWN = 3

@@ -20,9 +20,10 @@ from typing import Any
 import keras
 
 from keras_vitser.errors import PredictionError
+from keras_vitser.models.model_folder import model_folder
 from keras_vitser.prediction.row import Row
 from keras_vitser.prediction.stream import BATCH, answered, telling_of_cuts
-from keras_vitser.recognizer import Recognizer, model_folder
+from keras_vitser.recognizer import Recognizer
 
 _CHUNK = 2 * BATCH  # clips that a worker is given at a time, and that are lost with it
 _WINDOW = 1600  # chunks that Ray holds at a time; between two windows the workers start anew

@@ -1,4 +1,4 @@
-"""The log-Mel image for formats that have fewer operations than a backend: without loops, without an RFFT."""
+"""The log-Mel image for what is exported: without loops, and for formats that have no RFFT without one."""
 
 import numpy as np
 from keras import ops
