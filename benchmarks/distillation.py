@@ -53,16 +53,11 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = harness.BACKENDS
-    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser = harness.parser(__doc__, "3 rounds of 2 steps")
     parser.add_argument("--batch", type=harness.positive, default=32, help="examples a step (default: 32)")
     parser.add_argument("--rounds", type=harness.positive, default=7, help="(default: 7)")
     parser.add_argument("--steps", type=harness.positive, default=4, help="timed steps a round (default: 4)")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 2 steps")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.steps = 3, 2
@@ -113,7 +108,6 @@ def _epochs(number):
 
 
 def measure(options):
-    import keras
 
     batch, steps = options.batch, options.steps
     distillers = {
@@ -143,12 +137,10 @@ def measure(options):
     harness.alternate(contestants, 1)  # compiles, fills the cache
     seconds = harness.alternate(contestants, options.rounds)
 
-    device, version = harness.device()
     inside = np.add(seconds[TEACHER], seconds[STUDENT])
     saved = np.median(seconds[OURS]) - np.median(seconds[CACHED])
     return {
-        "device": device,
-        "versions": {"keras": keras.__version__, keras.backend.backend(): version},
+        **harness.device(),
         "losses": losses,
         "seconds_per_step": seconds,
         "samples_per_second": {name: harness.spread([batch / value for value in seconds[name]]) for name in distillers},

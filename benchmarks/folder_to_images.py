@@ -11,7 +11,6 @@ second run takes, with the images in the cache, is told beside it, and how far m
 The files are written to a temporary folder from the recordings that KERAS_VITSER_RECORDINGS names, or from `demo`.
 """
 
-import argparse
 import multiprocessing
 import resource
 import sys
@@ -44,14 +43,9 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = harness.BACKENDS
-    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser = harness.parser(__doc__, "2 rounds of 32 clips")
     parser.add_argument("--clips", type=harness.positive, default=256, help="files in the folder (default: 256)")
     parser.add_argument("--rounds", type=harness.positive, default=5, help="(default: 5)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 32 clips")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.clips = 2, 32
@@ -87,7 +81,6 @@ def table(found, clips):
 
 
 def measure(options):
-    import keras
 
     from keras_vitser.corpora import Clip, Example
     from keras_vitser.experiments.image_cache import ImageCache
@@ -120,10 +113,8 @@ def measure(options):
             raise SystemExit(f"the contestants do not make the same images: {decibels} dB between them")
         contestants = {OURS: empty, AGAIN: lambda: ours(kept)[0], LIBROSA: lambda: librosa()[0]}
         seconds = harness.alternate(contestants, options.rounds)
-    device, version = harness.device()
     return {
-        "device": device,
-        "versions": {"keras": keras.__version__, keras.backend.backend(): version},
+        **harness.device(),
         "decibels": decibels,
         "seconds": seconds,
         "clips_per_second": {

@@ -55,6 +55,23 @@ def run_child(script, backend, options, python=sys.executable):
         return json.loads(file.read_text())
 
 
+def parser(description, quick, backends=True):
+    """The options that all scripts have.
+
+    Args:
+        description: The script's docstring, whose first line is shown.
+        quick: What `--quick` does, in a few words.
+        backends: Whether the script runs on the backends of `--backends`.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    if backends:
+        parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS, help="default: all three")
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
+    return parser
+
+
 def positive(text):
     """A positive int, for `argparse`."""
     number = int(text)
@@ -118,10 +135,14 @@ def machine():
 
 
 def device():
-    """Name of the device that the current backend computes on, and the backend's version."""
+    """The device that the current backend computes on, and the versions that matter."""
     import keras
 
-    backend = keras.backend.backend()
+    name, version = _device(keras.backend.backend())
+    return {"device": name, "versions": {"keras": keras.__version__, keras.backend.backend(): version}}
+
+
+def _device(backend):
     if backend == "tensorflow":
         import tensorflow
 
@@ -163,8 +184,8 @@ def claims_of_best(what, peer, ratios, bar):
         bar: As for `claim`.
     """
     singles = [claim(f"{what}, {backend}", peer, ratio) for backend, ratio in ratios.items()]
-    best = max(singles, key=lambda each: each["ratio"]["median"])
-    return [claim(f"{what}, the best", peer, best["ratio"], bar, best=best["claim"]), *singles]
+    best = max(zip(ratios, singles, strict=True), key=lambda pair: pair[1]["ratio"]["median"])
+    return [claim(f"{what}, the best", peer, best[1]["ratio"], bar, best=best[0]), *singles]
 
 
 def skipped(claim, peer, bar, reason):

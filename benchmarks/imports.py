@@ -6,7 +6,6 @@
 Each import is a fresh process, in turns, with the file system's cache warm.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -42,12 +41,8 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = harness.BACKENDS
-    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
-    parser.add_argument("--rounds", type=int, default=9, help="(default: 9)")
-    parser.add_argument("--quick", action="store_true", help="3 rounds")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser = harness.parser(__doc__, "3 rounds")
+    parser.add_argument("--rounds", type=harness.positive, default=9, help="(default: 9)")
     options = parser.parse_args()
     if options.quick:
         options.rounds = 3

@@ -11,7 +11,6 @@ is usually written: all frames, a dense bank, the log of everything; tf.signal i
 Real speech is read from the folder that KERAS_VITSER_RECORDINGS names; without it, the generated voices of `demo`.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -45,15 +44,10 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = harness.BACKENDS
-    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser = harness.parser(__doc__, "2 rounds of 8 clips")
     parser.add_argument("--clips", type=harness.positive, default=32, help="clips a batch (default: 32)")
     parser.add_argument("--rounds", type=harness.positive, default=9, help="(default: 9)")
     parser.add_argument("--cores", choices=("one", "all"), default="one", help="(default: one)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 8 clips")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.clips = 2, 8
@@ -117,10 +111,8 @@ def measure(options):
     contestants = {name: lambda function=function: timed(function) for name, function in functions.items()}
     harness.alternate(contestants, 1)
     seconds = harness.alternate(contestants, options.rounds)
-    device, version = harness.device()
     return {
-        "device": device,
-        "versions": {"keras": keras.__version__, backend: version},
+        **harness.device(),
         "peer": PEERS[backend],
         "clips": source,
         "decibels": decibels,

@@ -36,17 +36,12 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = harness.BACKENDS
-    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
-    parser.add_argument("--batch", type=int, default=32, help="examples a step (default: 32)")
-    parser.add_argument("--rounds", type=int, default=7, help="(default: 7)")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps a round (default: 3)")
-    parser.add_argument("--size", type=int, default=4096, help="rows of the large matrices (default: 4096)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of a step each, matrices of 1024 rows")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser = harness.parser(__doc__, "2 rounds of a step each, matrices of 1024 rows")
+    parser.add_argument("--batch", type=harness.positive, default=32, help="examples a step (default: 32)")
+    parser.add_argument("--rounds", type=harness.positive, default=7, help="(default: 7)")
+    parser.add_argument("--steps", type=harness.positive, default=3, help="timed steps a round (default: 3)")
+    parser.add_argument("--size", type=harness.positive, default=4096, help="rows of the matrices (default: 4096)")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.steps, options.size = 2, 1, 1024
@@ -56,11 +51,7 @@ def arguments():
 def claims_of(name, found):
     """The backend that reaches most has the bar; then each alone."""
     shares = {backend: result[name] for backend, result in found.items()}
-    best = max(shares, key=lambda backend: shares[backend]["median"])
-    claims = [harness.claim(f"share of the rate, step of {name}, the best", PEER, shares[best], BARS[name], best=best)]
-    return claims + [
-        harness.claim(f"share of the rate, step of {name}, {backend}", PEER, share) for backend, share in shares.items()
-    ]
+    return harness.claims_of_best(f"share of the rate, step of {name}", PEER, shares, BARS[name])
 
 
 def forward_operations(model):
@@ -97,7 +88,6 @@ def step_operations(model, batch):
 
 
 def measure(options):
-    import keras
     import network_steps
     import torch
 
@@ -114,10 +104,8 @@ def measure(options):
     operations = {name: step_operations(model, options.batch) for name, model in models.items()}
     operations[PEER] = 2 * options.size**3
     rates = {name: [operations[name] / value for value in values] for name, values in seconds.items()}
-    device, version = harness.device()
     return {
-        "device": device,
-        "versions": {"keras": keras.__version__, keras.backend.backend(): version},
+        **harness.device(),
         "operations": operations,
         "seconds": seconds,
         "operations_per_second": {name: harness.spread(values) for name, values in rates.items()},

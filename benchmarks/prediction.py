@@ -9,7 +9,6 @@ WAV files to a CSV, by `predict_stream` and `write_answers`, and by a loop over 
 within 1e-4 before anything is printed.
 """
 
-import argparse
 import csv
 import sys
 import tempfile
@@ -42,17 +41,12 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = harness.BACKENDS
-    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser = harness.parser(__doc__, "20 calls, 2 rounds of 8 files")
     parser.add_argument(
         "--calls", type=harness.positive, default=200, help="timed calls of each on one clip (default: 200)"
     )
     parser.add_argument("--files", type=harness.positive, default=96, help="files of the folder (default: 96)")
     parser.add_argument("--rounds", type=harness.positive, default=5, help="times that the folder is done (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="20 calls, 2 rounds of 8 files")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.calls, options.files, options.rounds = 20, 8, 2
@@ -107,10 +101,8 @@ def measure(options):
         files = write_files(Path(folder), options.files)
         clip = one_clip(recognizer, student, options.calls)
         whole = whole_folder(recognizer, student, files, Path(folder), options.rounds)
-    device, version = harness.device()
     return {
-        "device": device,
-        "versions": {"keras": keras.__version__, keras.backend.backend(): version},
+        **harness.device(),
         **clip,
         **whole,
         "difference": max(clip["difference"], whole["difference"]),

@@ -48,15 +48,12 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.parser(__doc__, "lists of 150 and 300", backends=False)
     parser.add_argument("--clips", type=_length, nargs="+", default=[300, 1000, 3000], help="(default: 300 1000 3000)")
     parser.add_argument("--backend", choices=harness.BACKENDS, default=harness.BACKENDS[0])
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
-    parser.add_argument("--workers", type=int, help="processes of --engine ray (default: one a CPU)")
-    parser.add_argument("--quick", action="store_true", help="lists of 150 and 300")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser.add_argument("--workers", type=harness.positive, help="processes of --engine ray (default: one a CPU)")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: a small network
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.clips = [150, 300]

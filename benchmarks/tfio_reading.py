@@ -8,7 +8,6 @@ Where it is not installed here, the environment .venv/tfio is used. Clips of 4 s
 system's cache. A round reads all files of a format, once each way, in turns; the clock starts at the first waveform.
 """
 
-import argparse
 import importlib.util
 import sys
 import tempfile
@@ -48,12 +47,9 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=200, help="clips a format (default: 200)")
-    parser.add_argument("--rounds", type=int, default=7, help="(default: 7)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 20 clips")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
+    parser = harness.parser(__doc__, "2 rounds of 20 clips", backends=False)
+    parser.add_argument("--files", type=harness.positive, default=200, help="clips a format (default: 200)")
+    parser.add_argument("--rounds", type=harness.positive, default=7, help="(default: 7)")
     options = parser.parse_args()
     if options.quick:
         options.files, options.rounds = 20, 2

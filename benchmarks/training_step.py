@@ -42,18 +42,13 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = harness.BACKENDS
-    parser.add_argument("--backends", nargs="+", choices=choices, default=choices, help="default: all three")
+    parser = harness.parser(__doc__, "2 rounds of a step each, nothing of PyTorch's compiled")
     parser.add_argument("--networks", nargs="+", choices=tuple(BARS), default=tuple(BARS), help="default: both")
-    parser.add_argument("--batch", type=int, default=32, help="examples a step (default: 32)")
-    parser.add_argument("--rounds", type=int, default=7, help="(default: 7)")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps a round (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of a step each, nothing of PyTorch's compiled")
-    parser.add_argument("--json", metavar="FILE", help="also write everything measured to FILE")
+    parser.add_argument("--batch", type=harness.positive, default=32, help="examples a step (default: 32)")
+    parser.add_argument("--rounds", type=harness.positive, default=7, help="(default: 7)")
+    parser.add_argument("--steps", type=harness.positive, default=3, help="timed steps a round (default: 3)")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
     parser.add_argument("--no_compile", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--child", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.steps, options.no_compile = 2, 1, True
@@ -92,14 +87,12 @@ def _compiled(name, found, best):
 
 
 def measure(options):
-    import keras
 
     found = {name: _measure(name, options) for name in options.networks}
-    device, version = harness.device()
     import torch
 
-    versions = {"keras": keras.__version__, "torch": torch.__version__, keras.backend.backend(): version}
-    return {"device": device, "versions": versions, **found}
+    where = harness.device()
+    return {**where, "versions": {**where["versions"], "torch": torch.__version__}, **found}
 
 
 def _measure(name, options):

@@ -1,25 +1,14 @@
 """benchmarks/distillation.py, on small networks: that it runs and reports, not how fast."""
 
-import json
-import os
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "distillation.py"
+from tests.benchmarks.scripts import call, run
+
 CONTESTANTS = {"ours", "ours, cached", "built-in"}
 ROUNDS, BATCH = 2, 4
-
-
-def run(folder, *options):
-    """Runs the script from another folder, with no backend chosen."""
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    command = [sys.executable, str(SCRIPT), *options]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +16,7 @@ def report(tmp_path_factory):
     """What the script printed, and what it wrote about the current backend."""
     folder = tmp_path_factory.mktemp("benchmark")
     options = ["--backends", keras.backend.backend(), "--batch", str(BATCH), "--rounds", str(ROUNDS), "--steps", "1"]
-    done = run(folder, "--tiny", *options, "--json", "result.json")
-    assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads((folder / "result.json").read_text())
+    return run("distillation", folder, "--tiny", *options)
 
 
 @pytest.fixture
@@ -78,13 +65,13 @@ def test_operations_show_how_often_the_student_runs(result):
     [(("--backends", "numpy"), "invalid choice: 'numpy'"), (("--rounds", "0"), "must be at least 1. Received: 0")],
 )
 def test_a_wrong_option_is_named(tmp_path, options, said):
-    done = run(tmp_path, *options)
+    done = call("distillation", tmp_path, *options)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
 
 
 def test_a_child_that_fails_is_told_in_one_line(tmp_path):
-    done = run(tmp_path, "--tiny", "--backends", keras.backend.backend(), "--batch", str(2**40))
+    done = call("distillation", tmp_path, "--tiny", "--backends", keras.backend.backend(), "--batch", str(2**40))
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"{keras.backend.backend()}: ")

@@ -1,23 +1,10 @@
 """benchmarks/prediction.py and benchmarks/scale.py: that they run and report, not how fast."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-def run(folder, script, *options):
-    """Runs a script from another folder, with no backend chosen."""
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    command = [sys.executable, str(FOLDER / script), *options]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+from tests.benchmarks.scripts import call, run
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +12,7 @@ def prediction(tmp_path_factory):
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("prediction")
     options = ["--backends", keras.backend.backend(), "--calls", "3", "--files", "3", "--rounds", "2"]
-    done = run(folder, "prediction.py", *options, "--json", "result.json")
-    assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads((folder / "result.json").read_text())
+    return run("prediction", folder, *options)
 
 
 def test_both_give_the_same_answers(prediction):
@@ -54,20 +39,18 @@ def test_figures_follow_from_the_seconds(prediction):
 
 
 def test_the_curve_has_a_row_a_list(tmp_path):
-    options = ["--tiny", "--clips", "150", "300", "--backend", keras.backend.backend(), "--json", "result.json"]
-    done = run(tmp_path, "scale.py", *options)
-    assert done.returncode == 0, done.stderr
-    written = json.loads((tmp_path / "result.json").read_text())
+    options = ["--tiny", "--clips", "150", "300", "--backend", keras.backend.backend()]
+    printed, written = run("scale", tmp_path, *options)
     assert [row["clips"] for row in written["curve"]] == [150, 300]
     (claim,) = written["claims"]
     costs = [row["seconds_per_clip"] for row in written["curve"]]
     assert min(costs) > 0
     assert claim["ratio"]["median"] == pytest.approx(costs[1] / costs[0])
     assert (claim["bar"], claim["met"]) == ("<= 1.1", costs[1] <= 1.1 * costs[0])
-    assert "ms a clip" in done.stdout
+    assert "ms a clip" in printed
 
 
 def test_a_list_that_is_too_short_is_named(tmp_path):
-    done = run(tmp_path, "scale.py", "--clips", "100")
+    done = call("scale", tmp_path, "--clips", "100")
     assert done.returncode == 2
     assert "must be more than 128. Received: 100" in done.stderr.splitlines()[-1]
