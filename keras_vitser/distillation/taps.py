@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_vitser.errors import DistillationError
 
+_OF_THE_CALL = {("feature_map",), ("logits",)}
 _PROBABILITIES = ("softmax", "sigmoid")
 _ATTENTION_FLAGS = ("return_attention", "return_attention_scores")  # ours, and keras.layers.MultiHeadAttention's
 
@@ -72,7 +73,7 @@ class _NotThereError(Exception):
 
 
 class _Tapped:
-    """One network called anew on symbolic inputs, layer by layer where it can be, keeping what the paths name.
+    """One network called anew on symbolic inputs, layer by layer where it must be, keeping what the paths name.
 
     Attributes:
         input: The symbolic inputs, in the network's structure.
@@ -84,34 +85,40 @@ class _Tapped:
         self._network = network
         self._outputs, self._inputs, self._inner = {}, {}, {}
         self._deeper = [path for path in paths if len(path) > 1]
-        if getattr(network, "inputs", None):
+        functional = bool(getattr(network, "inputs", None))
+        if functional and not (_is_called_its_own_way(network) and set(paths) <= _OF_THE_CALL):
             again = keras.models.clone_model(
                 _uncompiled(network), clone_function=lambda layer: layer, call_function=self._call
             )
             self.input, self.output = again.input, again.output
         else:
-            if any(path not in (("feature_map",), ("logits",)) for path in paths):
-                raise _NotThereError(
-                    "it is a subclassed model, of which only 'feature_map' (what its method of that name returns) and "
-                    f"'logits' can be named. Received: {['/'.join(path) for path in paths]}"
-                )
-            if not callable(getattr(network, "feature_map", None)):
-                raise _NotThereError(f"the subclassed model {network.name!r} has no method `feature_map`")
-            if inputs is None:
-                raise _NotThereError("its inputs are not known yet; call it once on a batch before")
-            self.input = inputs[0] if len(inputs) == 1 else inputs
-            if not network.built:
-                network(self.input)
-            layer = _FeatureMap(network)
-            seen = layer(self.input)
-            if layer.calls != 1:
-                raise _NotThereError(
-                    "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
-                    f"self.head(self.feature_map(inputs)). Received: {layer.calls} calls"
-                )
-            self.output = seen["logits"]
-            self._outputs["feature_map"] = [seen["feature_map"]]
+            if functional:
+                inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in network.inputs]
+            self._run_whole(network, paths, inputs)
         self.features = [self._feature(path) for path in paths]
+
+    def _run_whole(self, network, paths, inputs):
+        if not set(paths) <= _OF_THE_CALL:
+            raise _NotThereError(
+                "it is a subclassed model, of which only 'feature_map' (what its method of that name returns) and "
+                f"'logits' can be named. Received: {['/'.join(path) for path in paths]}"
+            )
+        if not callable(getattr(network, "feature_map", None)):
+            raise _NotThereError(f"the subclassed model {network.name!r} has no method `feature_map`")
+        if inputs is None:
+            raise _NotThereError("its inputs are not known yet; call it once on a batch before")
+        self.input = inputs[0] if len(inputs) == 1 else inputs
+        if not network.built:
+            network(self.input)
+        layer = _FeatureMap(network)
+        seen = layer(self.input)
+        if layer.calls != 1:
+            raise _NotThereError(
+                "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
+                f"self.head(self.feature_map(inputs)). Received: {layer.calls} calls"
+            )
+        self.output = seen["logits"]
+        self._outputs["feature_map"] = [seen["feature_map"]]
 
     def _call(self, layer, *args, **kwargs):
         deeper = [path for path in self._deeper if path[0] == layer.name]
@@ -220,6 +227,12 @@ def _recorded(network):
         yield maps
     finally:
         del vars(network)["feature_map"]
+
+
+def _is_called_its_own_way(network):
+    """Whether a functional model's class says how it is called (`ViTSER`), which may cost less than its graph."""
+    own = not type(network).call.__module__.startswith("keras.")
+    return own and callable(getattr(network, "feature_map", None))
 
 
 def _uncompiled(network):

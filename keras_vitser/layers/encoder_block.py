@@ -26,6 +26,8 @@ class EncoderBlock(keras.layers.Layer):
     Output shape:
         As the input. With `return_attention=True` in the call, a pair: that, and
         the attention weights `(batch, num_heads, tokens, tokens)`, rows summing to 1.
+        With `listeners=N`, only the first N tokens listen to all, and are returned:
+        `(batch, N, hidden_dim)`, weights `(batch, num_heads, N, tokens)`.
 
     Example:
         >>> import numpy as np
@@ -73,24 +75,24 @@ class EncoderBlock(keras.layers.Layer):
         self.dropouts = [dropout(name) for name in names]
         self.built = True
 
-    def call(self, tokens, training=None, return_attention=False):
-        update, attention = self._attend(self.attention_norm(tokens), training)
-        tokens = tokens + update
+    def call(self, tokens, training=None, return_attention=False, listeners=None):
+        update, attention = self._attend(self.attention_norm(tokens), training, listeners)
+        tokens = tokens[:, :listeners] + update
         tokens = tokens + self._mlp(self.mlp_norm(tokens), training)
         return (tokens, attention) if return_attention else tokens
 
-    def _attend(self, tokens, training):
+    def _attend(self, tokens, training, listeners=None):
         length = tokens.shape[1]
         inner_dim = self.num_heads * self.head_dim
         stacked = ops.reshape(self.query_key_value(tokens), (-1, length, 3, self.num_heads, self.head_dim))
         query, key, value = ops.unstack(ops.transpose(stacked, (2, 0, 3, 1, 4)), 3)  # (batch, heads, tokens, dim)
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
+        scores = ops.matmul(query[:, :, :listeners], ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
         attention = ops.softmax(scores, axis=-1)
         # Weights sum to 1 (but for dropout), so a mean may be taken out of the values and put back. The many equal
         # tokens of silence, each rounded the same way, drift otherwise.
         mean = 0.0 if self.dropout else ops.mean(value, axis=2, keepdims=True)
         gathered = ops.matmul(self._dropped(attention, 0, training), value - mean) + mean
-        gathered = ops.reshape(ops.transpose(gathered, (0, 2, 1, 3)), (-1, length, inner_dim))
+        gathered = ops.reshape(ops.transpose(gathered, (0, 2, 1, 3)), (-1, scores.shape[2], inner_dim))
         if self.attention_output is not None:
             gathered = self._dropped(self.attention_output(gathered), 1, training)
         return gathered, attention
@@ -105,6 +107,13 @@ class EncoderBlock(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
+
+    def compute_output_spec(self, tokens, training=None, return_attention=False, listeners=None):
+        batch, length, hidden_dim = tokens.shape
+        heard = len(range(length)[:listeners])
+        output = keras.KerasTensor((batch, heard, hidden_dim), self.compute_dtype)
+        attention = keras.KerasTensor((batch, self.num_heads, heard, length), self.compute_dtype)
+        return (output, attention) if return_attention else output
 
     def get_config(self):
         return {

@@ -200,13 +200,27 @@ class ViTSER(keras.Model):
             "class_token": ("encoder_norm", lambda tokens: tokens[:, 0]),
         }
 
+    def call(self, images, training=None, mask=None):
+        (images,) = keras.tree.flatten(images)  # as Keras does it: from a dict or a list, of any dtype, without channel
+        images = ops.reshape(ops.cast(images, self.inputs[0].dtype), (-1, *self.image_size, 1))
+        return self.layers[-1](self.feature_map(images, training))
+
     def tokens(self, images):
         """All tokens after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first."""
         return self._run(images)[0]
 
-    def feature_map(self, images):
-        """What the losses match: the pooled tokens, `(batch, hidden_dim)`."""
-        return self.get_layer("feature_map")(self.tokens(images))
+    def feature_map(self, images, training=False):
+        """What the losses match: the pooled tokens, `(batch, hidden_dim)`.
+
+        In the last block only those tokens are worked out that are pooled: of a student,
+        with its class token, a sixth of all operations is saved.
+        """
+        *first, last, norm, pooling = self.layers[1:-1]
+        x = images
+        for layer in first:
+            x = layer(x, training=training) if isinstance(layer, EncoderBlock) else layer(x)
+        x = last(x, training=training, listeners=1 if self.pooling == "class_token" else None)
+        return pooling(norm(x))
 
     def attention_weights(self, images):
         """How much each token (row) listens to each other one.

@@ -159,6 +159,18 @@ def test_names_of_vit_ser():
     assert outputs["features"][3].shape == (2, 7, 8)
 
 
+def test_all_tokens_cost_more_than_the_feature_map():
+    """In the last block of a ViTSER only the class token is worked out, where nothing else is asked for."""
+    model, lengths = vit_ser(), []
+    block = model.get_layer("encoder_block_1")
+    call = block.call
+    block.call = lambda *args, **kwargs: lengths.append(kwargs.get("listeners")) or call(*args, **kwargs)
+    for names, listeners in ((["feature_map"], 1), (["all_tokens", "feature_map"], None)):
+        lengths.clear()
+        tapped(model, *names, x=IMAGES)
+        assert set(lengths) == {listeners}
+
+
 def test_class_token_where_the_feature_map_is_the_mean():
     model = vit_ser(pooling="mean")
     tokens = ops.convert_to_numpy(model.tokens(IMAGES))

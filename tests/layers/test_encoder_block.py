@@ -68,6 +68,17 @@ def test_equals_the_statement_in_numpy(num_heads, head_dim):
     np.testing.assert_array_equal(to_numpy(block(TOKENS)), to_numpy(output))
 
 
+def test_listeners_are_the_first_tokens():
+    block, _ = built(3, 4)
+    output, attention = block(TOKENS, return_attention=True)
+    first, weights = block(TOKENS, return_attention=True, listeners=2)
+    # 1e-5 at numbers up to about 10: a product of fewer rows sums in another order.
+    np.testing.assert_allclose(to_numpy(first), to_numpy(output)[:, :2], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(to_numpy(weights), to_numpy(attention)[:, :, :2], atol=1e-6, rtol=0)
+    symbolic = block(keras.KerasTensor(TOKENS.shape), return_attention=True, listeners=2)
+    assert [tuple(tensor.shape) for tensor in symbolic] == [first.shape, weights.shape]
+
+
 def test_a_thousand_equal_tokens_equal_the_statement_in_numpy():
     """A short clip: most of its image is silence. Sums of equal numbers drift in float32 where nothing is done."""
     block, weights = built(3, 4)

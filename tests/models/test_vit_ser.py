@@ -131,6 +131,26 @@ def test_inner_values_are_those_of_the_graph(role, request):
     np.testing.assert_allclose(to_numpy(model.tokens(IMAGES)), to_numpy(tokens), **close)
     np.testing.assert_allclose(to_numpy(model.feature_map(IMAGES)), to_numpy(feature), **close)
     np.testing.assert_allclose(to_numpy(model.get_layer("head")(model.feature_map(IMAGES))), to_numpy(logits), **close)
+    np.testing.assert_allclose(to_numpy(model(IMAGES)), to_numpy(logits), **close)
+
+
+@pytest.mark.parametrize("pooling", ["class_token", "mean"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_takes_images_as_every_functional_model_does(pooling, dtype):
+    model = drawn(ViTSER.student(4, depth=2, pooling=pooling, **SMALL))
+    images = (IMAGES * 9).astype(dtype)
+    graph = keras.Model(model.input, model.output)
+    expected = to_numpy(graph(images))
+    # 1e-5 at logits of about 10: a product of one row sums in another order than one of thirteen.
+    close = {"atol": 1e-5, "rtol": 0}
+    for given in (images, {"image": images}, [images], images[..., 0]):
+        np.testing.assert_allclose(to_numpy(model(given)), expected, **close)
+
+
+def test_dropout_falls_in_training_alone():
+    model = drawn(ViTSER.student(4, depth=2, dropout=0.5, **SMALL))
+    np.testing.assert_array_equal(to_numpy(model(IMAGES)), to_numpy(model(IMAGES, training=False)))
+    assert np.abs(to_numpy(model(IMAGES, training=True)) - to_numpy(model(IMAGES))).max() > 0.01
 
 
 def test_attention_weights_are_those_of_the_blocks(teacher):
