@@ -1,15 +1,17 @@
-"""Answers of the paper's student, beside librosa and the same network in eager PyTorch, in the same process.
+"""Answers of the paper's student, beside librosa and the same network in eager PyTorch.
 
     python benchmarks/prediction.py
     python benchmarks/prediction.py --backends jax --calls 500 --files 200 --json prediction.json
 
-One clip: a warm `Recognizer.predict` of a 4 s waveform in memory; the two take turns call by call. A folder: 44.1 kHz
+One clip: a warm `Recognizer.predict` of a 4 s waveform in memory; the two take turns of ten calls. A folder: 44.1 kHz
 WAV files to a CSV, by `predict_stream` and `write_answers`, and by a loop over `librosa.load`, the network and
-`csv.writer`; the two take turns folder by folder. Both have the same weights, and all probabilities must agree
-within 1e-4 before anything is printed.
+`csv.writer`; the two take turns folder by folder. Each has a process of its own, the other's waits; both have the
+same weights, and all probabilities must agree within 1e-4 before anything is printed.
 """
 
 import csv
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +26,8 @@ CLASSES = 7
 RATE, SECONDS, FILE_RATE = 16000, 4, 44100
 OURS, PEER = "ours", "librosa and eager PyTorch"
 TOLERANCE = 1e-4
+CALLS_A_TURN = 10
+REST = 0.02  # seconds, until threads that wait for more work have gone to sleep
 
 
 def main():
@@ -89,24 +93,52 @@ def table(found):
 
 def measure(options):
     import keras
-    from plain_torch import PlainViTSER
 
     from keras_vitser.models import ViTSER
     from keras_vitser.recognizer import Recognizer
 
     keras.utils.set_random_seed(0)
     recognizer = Recognizer(ViTSER.student(CLASSES), [f"class {number}" for number in range(CLASSES)])
-    student = PlainViTSER(recognizer.network).eval()
+    clips = np.stack(list(voices(8)))
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder), options.files)
-        clip = one_clip(recognizer, student, options.calls)
-        whole = whole_folder(recognizer, student, files, Path(folder), options.rounds)
+        with Peer(recognizer.network, clips, Path(folder)) as peer:
+            clip = one_clip(recognizer, peer, clips, options.calls)
+            whole = whole_folder(recognizer, peer, files, Path(folder), options.rounds)
     return {
         **harness.device(),
         **clip,
         **whole,
         "difference": max(clip["difference"], whole["difference"]),
     }
+
+
+class Peer:
+    """`librosa_and_torch` with a network's weights, in a process that waits to be asked."""
+
+    def __init__(self, network, clips, folder):
+        import torch
+        from plain_torch import PlainViTSER
+
+        student, waveforms = folder / "student.pt", folder / "clips.npy"
+        torch.save(PlainViTSER(network).eval(), student)
+        np.save(waveforms, clips)
+        command = [sys.executable, Path(__file__).with_name("librosa_and_torch.py"), student, waveforms]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, **job):
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit("librosa_and_torch.py ended; what it said stands above")
+        return json.loads(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.communicate()
 
 
 def voices(count):
@@ -132,35 +164,34 @@ def write_files(folder, count):
     return [str(file) for file in files]
 
 
-def one_clip(recognizer, student, calls):
-    import librosa_and_torch
+def one_clip(recognizer, peer, clips, calls):
+    answers, seconds = {OURS: {}, PEER: {}}, {OURS: [], PEER: []}
 
-    clips = list(voices(8))
-    answers = {OURS: [], PEER: []}
-    numbers = dict.fromkeys(answers, 0)
-
-    def ours(waveform):
-        return recognizer.predict(waveform, sampling_rate=RATE).probabilities
-
-    def timed(name, answer):
-        waveform = clips[numbers[name] % len(clips)]
-        numbers[name] += 1
+    def ours(number):
         start = time.perf_counter()
-        probabilities = answer(waveform)
-        seconds = time.perf_counter() - start
-        answers[name].append(probabilities)
-        return seconds
+        answer = recognizer.predict(clips[number], sampling_rate=RATE)
+        return answer.probabilities, time.perf_counter() - start
 
-    contestants = {
-        OURS: lambda: timed(OURS, ours),
-        PEER: lambda: timed(PEER, lambda waveform: librosa_and_torch.probabilities(student, waveform)),
-    }
-    harness.alternate(contestants, len(clips))  # compiles, and shows that they agree
-    difference = check(answers[OURS], answers[PEER])
-    seconds = harness.alternate(contestants, calls)
+    def theirs(number):
+        answer = peer.ask(clip=number)
+        return answer["probabilities"], answer["seconds"]
+
+    def turn(name, answer):
+        time.sleep(REST)
+        for _ in range(CALLS_A_TURN):
+            number = len(seconds[name]) % len(clips)
+            answers[name][number], taken = answer(number)
+            seconds[name].append(taken)
+        return sum(seconds[name][-CALLS_A_TURN:])
+
+    contestants = {OURS: lambda: turn(OURS, ours), PEER: lambda: turn(PEER, theirs)}
+    harness.alternate(contestants, 2)  # compiles
+    seconds = {OURS: [], PEER: []}
+    harness.alternate(contestants, -(-calls // CALLS_A_TURN))
     at = {name: np.percentile(values, [50, 99]) * 1000 for name, values in seconds.items()}
+    heard = sorted(answers[OURS])
     return {
-        "difference": difference,
+        "difference": check(*([answers[name][number] for number in heard] for name in (OURS, PEER))),
         "clip_seconds": seconds,
         "clip_ms": at[OURS].tolist(),
         "clip_ms_peer": at[PEER].tolist(),
@@ -169,11 +200,11 @@ def one_clip(recognizer, student, calls):
     }
 
 
-def whole_folder(recognizer, student, files, folder, rounds):
+def whole_folder(recognizer, peer, files, folder, rounds):
     tables = {OURS: folder / "ours.csv", PEER: folder / "peer.csv"}
     contestants = {
         OURS: lambda: our_folder(recognizer, files, tables[OURS]),
-        PEER: lambda: peer_folder(student, recognizer.labels, files, tables[PEER]),
+        PEER: lambda: peer.ask(files=files, labels=recognizer.labels, output=str(tables[PEER]))["seconds"],
     }
     harness.alternate(contestants, 1)
     difference = check(*(read_table(tables[name], recognizer.labels) for name in (OURS, PEER)))
@@ -201,21 +232,6 @@ def our_folder(recognizer, files, output):
         recognizer.labels,
         {"model": "benchmark"},
     )
-    return time.perf_counter() - start
-
-
-def peer_folder(student, labels, files, output):
-    import librosa
-    import librosa_and_torch
-
-    start = time.perf_counter()
-    with open(output, "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "label", *labels])
-        for path in files:
-            waveform, _ = librosa.load(path, sr=RATE)
-            numbers = librosa_and_torch.probabilities(student, waveform)
-            rows.writerow([path, labels[numbers.argmax()], *numbers])
     return time.perf_counter() - start
 
 
