@@ -57,6 +57,8 @@ def claims_of(name, found):
 def forward_operations(model):
     """Operations of one image through a `ViTSER`: two for each multiply-add of its products and convolutions.
 
+    In the last block only the tokens that are pooled listen to the others.
+
     Args:
         model: A `keras_vitser.models.ViTSER`.
 
@@ -73,9 +75,11 @@ def forward_operations(model):
     patches, tokens = rows * columns, rows * columns + 1
     inner = model.num_heads * model.head_dim
     multiply_adds += patches * (bands // rows) * (frames // columns) * channels * model.hidden_dim
-    dense = 3 * model.hidden_dim * inner + inner * model.hidden_dim + 2 * model.hidden_dim * model.mlp_dim
-    attention = 2 * tokens * inner  # scores, and what they gather
-    multiply_adds += model.depth * tokens * (dense + attention) + model.hidden_dim * model.num_classes
+    projections = 3 * model.hidden_dim * inner
+    listening = 2 * tokens * inner + inner * model.hidden_dim + 2 * model.hidden_dim * model.mlp_dim
+    listeners = [tokens] * (model.depth - 1) + [1 if model.pooling == "class_token" else tokens]
+    multiply_adds += sum(tokens * projections + count * listening for count in listeners)
+    multiply_adds += model.hidden_dim * model.num_classes
     return 2 * multiply_adds
 
 
