@@ -118,5 +118,6 @@ def _read(path: str, parent: Path, rate: int, length: int) -> tuple[Row, np.ndar
             raise NoSamplesError("the manifest has no path in this row")
         waveform = read_waveform(parent / path, sampling_rate=rate)
     except AudioError as error:
-        return Row(path, error=" ".join(str(error).split())), np.zeros(0, np.float32), False
+        reason = str(error).replace(str(parent / path), path, 1)  # as it stands in the list, wherever that lies
+        return Row(path, error=" ".join(reason.split())), np.zeros(0, np.float32), False
     return Row(path), waveform[:length].copy(), len(waveform) > length  # a copy: the rest of an hour is let go

@@ -42,12 +42,22 @@ def test_the_curve_has_a_row_a_list(tmp_path):
     options = ["--tiny", "--clips", "150", "300", "--backend", keras.backend.backend()]
     printed, written = run("scale", tmp_path, *options)
     assert [row["clips"] for row in written["curve"]] == [150, 300]
-    (claim,) = written["claims"]
+    claim, memory = written["claims"]
     costs = [row["seconds_per_clip"] for row in written["curve"]]
     assert min(costs) > 0
     assert claim["ratio"]["median"] == pytest.approx(costs[1] / costs[0])
     assert (claim["bar"], claim["met"]) == ("<= 1.1", costs[1] <= 1.1 * costs[0])
+    first, last = (row["peak_bytes"] for row in written["curve"])
+    assert memory["ratio"]["median"] == pytest.approx((last - first) / 1e6)
     assert "ms a clip" in printed
+
+
+@pytest.mark.long
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="once will do: what grows or does not is no backend's")
+def test_a_million_paths_take_no_more_memory_than_ten_thousand(tmp_path):
+    _, written = run("scale", tmp_path, "--tiny", "--clips", "10000", "1000000", "--backend", "jax", timeout=3600)
+    assert [row["clips"] for row in written["curve"]] == [10_000, 1_000_000]
+    assert written["claims"][1]["met"], written["curve"]
 
 
 def test_a_list_that_is_too_short_is_named(tmp_path):

@@ -1,8 +1,13 @@
 """Images are computed once, found again by content and settings, and do not depend on who else is asked for."""
 
 import itertools
+import json
+import shutil
+import subprocess
+import sys
 import tracemalloc
 
+import keras
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +20,26 @@ from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.layers import LogMelImage
 from tests.experiments.made_up import FRONT_END, chirp, examples, front_end
 
+MEMORY_OF_IMAGES = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np
+import soundfile
+from keras_vitser.corpora import Clip, Example
+from keras_vitser.experiments.image_cache import ImageCache
+from keras_vitser.layers import LogMelImage
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+imported, folder, samples = peak(), Path(sys.argv[1]), np.arange(1600)
+(folder / "sounds").mkdir()
+for number in range(100_000):
+    soundfile.write(folder / "sounds" / f"{number}.wav", 0.5 * np.sin(samples * (0.1 + number * 1e-5)), 16000)
+clips = [Clip(path, "calm") for path in (folder / "sounds").iterdir()]
+images = ImageCache(folder / "cache", LogMelImage()).images([Example(clip) for clip in clips])
+print(json.dumps([len(images), peak() - imported]))
+"""
 NOISE, SPEED, SHIFT = (COPIES.index(name) for name in ("noise", "speed", "shift"))
 
 
@@ -203,6 +228,19 @@ def test_no_more_is_read_ahead_than_a_few_batches(tmp_path, clips, monkeypatch):
     size = 4 * cache.front_end.clip_samples
     assert max(peaks) < 16 * size
     assert abs(peaks[1] - peaks[0]) < 4 * size
+
+
+@pytest.mark.long
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="once will do: what grows or does not is no backend's")
+def test_a_hundred_thousand_recordings_fit_into_memory(tmp_path):
+    """Their images are 6.5 GB; short recordings, as only what is kept of them counts."""
+    if shutil.disk_usage(tmp_path).free < 25e9:
+        pytest.skip("cache and images take 13 GB of disk")
+    ended = subprocess.run([sys.executable, "-c", MEMORY_OF_IMAGES, tmp_path], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    images, above_the_import = json.loads(ended.stdout)
+    assert images == 100_000
+    assert above_the_import < 1.5e9
 
 
 def test_a_bad_recording_stops_the_reading_ahead(tmp_path, clips, decoded):
