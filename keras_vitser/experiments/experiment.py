@@ -179,8 +179,10 @@ class _Prepared:
 
 def _prepare(config: Config, data: str | os.PathLike | None) -> _Prepared:
     front_end = preparation.front_end_of(config)
+    given = _given_networks(config, front_end)
     split = preparation.split_of(config, data)
-    given = _given_networks(config, split, front_end)
+    for network in given.values():
+        provenance.refuse_leaks(network.recognizer.provenance, split, network.source)
     keras.utils.set_random_seed(config.seed)
     return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given))
 
@@ -204,15 +206,16 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
 
 @dataclass(frozen=True)
 class _Given:
-    """A trained network that the config names, and the hash of its file."""
+    """A trained network, where the config names it, and the hash of its file."""
 
+    source: str
     recognizer: Recognizer
     folder: Path
     sha256: str
 
 
-def _given_networks(config: Config, split: Split, front_end: LogMelImage) -> dict[str, _Given]:
-    """The networks that the config names, each checked against the split's test part."""
+def _given_networks(config: Config, front_end: LogMelImage) -> dict[str, _Given]:
+    """The networks that the config names."""
     keys = {
         "teacher": ("stages.teacher.from", config.stages.teacher.from_),
         "student": ("stages.student.initial_weights", config.stages.student.initial_weights),
@@ -231,8 +234,7 @@ def _given_networks(config: Config, split: Split, front_end: LogMelImage) -> dic
             raise ConfigError(
                 f"{key}: {path} was trained with another front end ({differing}); give the front_end section its values"
             )
-        provenance.refuse_leaks(recognizer.provenance, split, f"{key}: {path}")
-        given[role] = _Given(recognizer, folder, sha256(folder / NETWORK_FILE))
+        given[role] = _Given(f"{key}: {path}", recognizer, folder, sha256(folder / NETWORK_FILE))
     return given
 
 
