@@ -38,8 +38,8 @@ def main():
 def arguments():
     parser = harness.parser(__doc__, "2 rounds of a step each, matrices of 1024 rows")
     parser.add_argument("--batch", type=harness.positive, default=32, help="examples a step (default: 32)")
-    parser.add_argument("--rounds", type=harness.positive, default=7, help="(default: 7)")
-    parser.add_argument("--steps", type=harness.positive, default=3, help="timed steps a round (default: 3)")
+    parser.add_argument("--rounds", type=harness.positive, default=5, help="(default: 5)")
+    parser.add_argument("--steps", type=harness.positive, default=2, help="timed steps a round (default: 2)")
     parser.add_argument("--size", type=harness.positive, default=4096, help="rows of the matrices (default: 4096)")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
     options = parser.parse_args()

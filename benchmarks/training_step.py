@@ -51,8 +51,8 @@ def arguments():
     parser = harness.parser(__doc__, "2 rounds of a step each, nothing of PyTorch's compiled")
     parser.add_argument("--networks", nargs="+", choices=tuple(BARS), default=tuple(BARS), help="default: both")
     parser.add_argument("--batch", type=harness.positive, default=32, help="examples a step (default: 32)")
-    parser.add_argument("--rounds", type=harness.positive, default=7, help="(default: 7)")
-    parser.add_argument("--steps", type=harness.positive, default=3, help="timed steps a round (default: 3)")
+    parser.add_argument("--rounds", type=harness.positive, default=5, help="(default: 5)")
+    parser.add_argument("--steps", type=harness.positive, default=2, help="timed steps a round (default: 2)")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # for a test: small networks
     parser.add_argument("--no_compile", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--peers", action="store_true", help=argparse.SUPPRESS)  # for a child: eager and compiled alone
