@@ -40,7 +40,7 @@ def main():
     Console(width=None if sys.stdout.isatty() else 130).print(table(found, options.clips))
     if options.json:
         settings = {name: getattr(options, name) for name in ("clips", "rounds", "cores", "quick")}
-        harness.write(options.json, harness.result("log_mel", settings, claims(found), backends=found))
+        harness.write(options.json, harness.result("log_mel", settings, claims(found, options.cores), backends=found))
 
 
 def arguments():
@@ -54,7 +54,7 @@ def arguments():
     return options
 
 
-def claims(found):
+def claims(found, cores):
     """Beside librosa, and beside the fastest of the plain peers, each backend's in a process of its own."""
     beside_librosa = {backend: result["beside_librosa"] for backend, result in found.items()}
     peers = {result["peer"]: result["milliseconds_a_clip"]["peer"]["median"] for result in found.values()}
@@ -62,7 +62,7 @@ def claims(found):
     beside_peer = {
         backend: peers[fastest] / result["milliseconds_a_clip"][OURS]["median"] for backend, result in found.items()
     }
-    what = "waveforms -> log-Mel images"
+    what = f"waveforms -> log-Mel images, {cores} core{'s' if cores == 'all' else ''}"
     made = harness.claims_of_best(what, LIBROSA, beside_librosa, ">= 4")
     return made + harness.claims_of_best(what, f"{fastest}, whole batches", beside_peer, ">= 2")
 
