@@ -14,10 +14,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export OMP_WAIT_POLICY ?= passive
 
 # What does not depend on the backend runs once, on the first.
-BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/benchmarks tests/notebooks \
-	tests/contract tests/test_recognizer.py tests/prediction/test_stream.py tests/prediction/test_answer_file.py \
-	tests/serving/test_export.py \
-	tests/serving/test_dft_by_matrices.py tests/serving/test_listening.py
+BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/notebooks tests/contract \
+	tests/benchmarks/test_operations.py tests/benchmarks/test_training_step.py \
+	tests/prediction/test_stream.py tests/prediction/test_answer_file.py tests/test_recognizer.py \
+	tests/serving/test_export.py tests/serving/test_dft_by_matrices.py tests/serving/test_listening.py
 # TensorFlow Serving's releases lag: an export is also loaded with this library, of which nothing is imported.
 OLD_TENSORFLOW := 2.17.1
 export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORFLOW)/tensorflow

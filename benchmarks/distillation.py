@@ -29,10 +29,11 @@ import steps_alone
 from harness import timed_fit
 from rich.console import Console
 from rich.table import Table
-from steps_alone import BUILT_IN, OURS, STUDENT, TEACHER
+from steps_alone import STUDENT, TEACHER
 
 CLASSES = 7
 ALPHA = 10.0
+OURS, BUILT_IN = "ours", "built-in"
 CACHED = "ours, cached"
 TINY = {"image_size": (16, 16), "patch_size": (16, 1), "hidden_dim": 16, "mlp_dim": 16, "depth": 1}
 
@@ -88,10 +89,6 @@ def table(found, batch):
         ("share of our step outside the networks", "other_share", ".1%"),
     ):
         grid.add_row(label, *(_spread(result[key], form) for result in found.values()))
-    grid.add_row(
-        "built-in: student ran (by operations)",
-        *(f"{result['student_runs_in_built_in']:.1f} times a step" for result in found.values()),
-    )
     grid.add_row("cache paid back after", *(_epochs(result["cache_paid_back_epochs"]) for result in found.values()))
     grid.caption = f"Batch {batch}, {harness.threads()} threads. Median of all rounds (lowest to highest)."
     return grid
@@ -129,7 +126,7 @@ def measure(options):
         }
     )
     fill, _ = timed_fit(distillers[CACHED], others, labels, batch, cache_teacher=True)  # compiled before, images new
-    alone, operations = parts(distillers[OURS], distillers[BUILT_IN], images[:batch], labels[:batch])
+    alone = parts(distillers[OURS], images[:batch], labels[:batch])
     contestants = {
         name: lambda name=name: timed_fit(distillers[name], images, labels, batch, **cached.get(name, {}))[1] / steps
         for name in distillers
@@ -148,8 +145,6 @@ def measure(options):
         "speedup": harness.ratio(seconds[BUILT_IN], seconds[OURS]),
         "speedup_cached": harness.ratio(seconds[BUILT_IN], seconds[CACHED]),
         "other_share": harness.spread([1 - part / step for part, step in zip(inside, seconds[OURS], strict=True)]),
-        "student_runs_in_built_in": 1 + (operations[BUILT_IN] - operations[OURS]) / operations[STUDENT],
-        "operations": operations,
         "cache_fill_seconds_per_step": fill / (steps + 1),
         "cache_paid_back_epochs": float(fill / (steps + 1) / saved) if saved > 0 else None,
     }
@@ -202,12 +197,12 @@ def timed_calls(call, count):
     return time.perf_counter() - start
 
 
-def parts(ours, built_in, images, labels):
-    """The teacher and the student alone, compiled as in a step, and how many operations these and the steps take."""
+def parts(ours, images, labels):
+    """The teacher and the student alone, compiled as in a step."""
     import keras
 
     images, labels = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(labels)
-    return getattr(steps_alone, keras.backend.backend())(ours, built_in, images, labels)
+    return getattr(steps_alone, keras.backend.backend())(ours, images, labels)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,13 @@
-"""A distiller's teacher and student alone, run as in a training step, and the operations of these and of whole steps.
+"""A distiller's teacher and student alone, compiled as in a training step.
 
-One function a backend; each takes our distiller, the built-in one, images and labels, and returns two dicts: functions
-`call(last)`, which wait for all that was asked for where `last` is true, and counts of operations.
+One function a backend; each takes our distiller, images and labels, and returns a dict of functions `call(last)`,
+which wait for all that was asked for where `last` is true.
 """
 
-import re
-
 TEACHER, STUDENT = "teacher forward", "student forward and backward"
-OURS, BUILT_IN = "ours", "built-in"
 
 
-def tensorflow(ours, built_in, images, labels):
-    """Counts the matrix products and convolutions of the graph that runs: Grappler's, or XLA's where it is on."""
+def tensorflow(ours, images, labels):
     import tensorflow as tf
 
     def compiled(function):
@@ -26,35 +22,10 @@ def tensorflow(ours, built_in, images, labels):
     teacher = compiled(ours.teacher_features)
     features = ours.teacher_features(images)
     calls = {TEACHER: (teacher, (images,)), STUDENT: (student, (images, labels, features))}
-    steps = {name: (compiled(of.train_step), ((images, labels),)) for name, of in ((OURS, ours), (BUILT_IN, built_in))}
-    count = _xla_products if ours.jit_compile else _graph_products
-    operations = {name: count(function, arguments) for name, (function, arguments) in {**calls, **steps}.items()}
-    return _waiting(calls, lambda outputs: tf.test.experimental.sync_devices()), operations
+    return _waiting(calls, lambda outputs: tf.test.experimental.sync_devices())
 
 
-def _graph_products(function, arguments):
-    from tensorflow.python.eager import context
-
-    function.get_concrete_function(*arguments)  # so that one graph is run, and for the first time: only then it is kept
-    context.enable_graph_collection()
-    function(*arguments)
-    graphs = context.export_run_metadata().partition_graphs
-    context.disable_graph_collection()
-    nodes = [node for graph in graphs for part in (graph, *graph.library.function) for node in _nodes(part)]
-    return sum(bool(re.search("MatMul|Einsum|Conv2D", node.op)) for node in nodes)
-
-
-def _nodes(graph):
-    return graph.node if hasattr(graph, "node") else graph.node_def
-
-
-def _xla_products(function, arguments):
-    text = function.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
-    return len(re.findall(r' (?:dot|convolution)\(|custom_call_target="__(?:cublas|cudnn|triton_gemm)', text))
-
-
-def jax(ours, built_in, images, labels):
-    """Counts the compiled program's floating-point operations, as XLA knows them."""
+def jax(ours, images, labels):
     import jax
     import jax.numpy as jnp
     import keras
@@ -79,18 +50,11 @@ def jax(ours, built_in, images, labels):
     arguments = (trainable, fixed, images, labels, run_teacher(fixed, images))
     run_student = compiled(jax.grad(loss), arguments)
     calls = {TEACHER: (run_teacher, (fixed, images)), STUDENT: (run_student, arguments)}
-    programs = {name: program for name, (program, _) in calls.items()}
-    for name, of in ((OURS, ours), (BUILT_IN, built_in)):
-        kinds = (of.trainable_variables, of.non_trainable_variables, of.optimizer.variables, of.metrics_variables)
-        programs[name] = compiled(of.train_step, (tuple(map(values, kinds)), (images, labels)))
-    operations = {name: program.cost_analysis()["flops"] for name, program in programs.items()}
-    return _waiting(calls, jax.block_until_ready), operations
+    return _waiting(calls, jax.block_until_ready)
 
 
-def torch(ours, built_in, images, labels):
-    """Counts the floating-point operations of matrix products and convolutions, as PyTorch calls them."""
+def torch(ours, images, labels):
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     def teacher():
         with torch.no_grad():
@@ -107,14 +71,7 @@ def torch(ours, built_in, images, labels):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
-    calls = {TEACHER: (teacher, ()), STUDENT: (student, ())}
-    steps = {OURS: lambda: ours.train_step((images, labels)), BUILT_IN: lambda: built_in.train_step((images, labels))}
-    operations = {}
-    for name, function in {**{name: function for name, (function, _) in calls.items()}, **steps}.items():
-        with FlopCounterMode(display=False) as counter:
-            function()
-        operations[name] = counter.get_total_flops()
-    return _waiting(calls, wait), operations
+    return _waiting({TEACHER: (teacher, ()), STUDENT: (student, ())}, wait)
 
 
 def _waiting(calls, wait):
