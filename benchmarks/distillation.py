@@ -11,9 +11,9 @@ of its last: what is paid once a `fit`, such as tracing, building iterators and 
 Neither uses a loss between logits. Where that of Keras is a baseline, it must be
 `LogitsDistillation(loss=keras.losses.KLDivergence())`: its default is no KL divergence of probabilities.
 
-Of the paper's networks the teacher takes 1.15 G multiply-adds forward, the student 0.18 G forward and twice that
+Of the paper's networks the teacher takes 1.14 G multiply-adds forward, the student 0.17 G forward and twice that
 backward; layer by layer through their graphs, as the built-in one runs them, 1.19 G and 0.21 G. So by operations the
-cache gives 3.4x where the built-in one runs the student once, and 4.6x where it runs it twice, forward and backward; a
+cache gives 3.7x where the built-in one runs the student once, and 4.9x where it runs it twice, forward and backward; a
 compiler may merge the two passes or a part of them.
 """
 

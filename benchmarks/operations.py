@@ -75,10 +75,10 @@ def forward_operations(model):
     patches, tokens = rows * columns, rows * columns + 1
     inner = model.num_heads * model.head_dim
     multiply_adds += patches * (bands // rows) * (frames // columns) * channels * model.hidden_dim
-    projections = 3 * model.hidden_dim * inner
-    listening = 2 * tokens * inner + inner * model.hidden_dim + 2 * model.hidden_dim * model.mlp_dim
+    key_and_value = 2 * model.hidden_dim * inner
+    listening = 2 * model.hidden_dim * inner + 2 * tokens * inner + 2 * model.hidden_dim * model.mlp_dim
     listeners = [tokens] * (model.depth - 1) + [1 if model.pooling == "class_token" else tokens]
-    multiply_adds += sum(tokens * projections + count * listening for count in listeners)
+    multiply_adds += sum(tokens * key_and_value + count * listening for count in listeners)
     multiply_adds += model.hidden_dim * model.num_classes
     return 2 * multiply_adds
 

@@ -82,11 +82,9 @@ class EncoderBlock(keras.layers.Layer):
         return (tokens, attention) if return_attention else tokens
 
     def _attend(self, tokens, training, listeners=None):
-        length = tokens.shape[1]
         inner_dim = self.num_heads * self.head_dim
-        stacked = ops.reshape(self.query_key_value(tokens), (-1, length, 3, self.num_heads, self.head_dim))
-        query, key, value = ops.unstack(ops.transpose(stacked, (2, 0, 3, 1, 4)), 3)  # (batch, heads, tokens, dim)
-        scores = ops.matmul(query[:, :, :listeners], ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
+        query, key, value = self._query_key_value(tokens, listeners)
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
         attention = ops.softmax(scores, axis=-1)
         # Weights sum to 1 (but for dropout), so a mean may be taken out of the values and put back. The many equal
         # tokens of silence, each rounded the same way, drift otherwise.
@@ -96,6 +94,21 @@ class EncoderBlock(keras.layers.Layer):
         if self.attention_output is not None:
             gathered = self._dropped(self.attention_output(gathered), 1, training)
         return gathered, attention
+
+    def _query_key_value(self, tokens, listeners):
+        """Each `(batch, heads, tokens, head_dim)`; queries of the listeners alone."""
+        projection, length = self.query_key_value, tokens.shape[1]
+        if listeners is None or projection.quantization_mode:
+            stacked = ops.reshape(projection(tokens), (-1, length, 3, self.num_heads, self.head_dim))
+            query, key, value = ops.unstack(ops.transpose(stacked, (2, 0, 3, 1, 4)), 3)
+            return query[:, :, :listeners], key, value
+        inner_dim = self.num_heads * self.head_dim
+        query = ops.matmul(tokens[:, :listeners], projection.kernel[:, :inner_dim])
+        query = ops.reshape(query, (-1, query.shape[1], self.num_heads, self.head_dim))
+        key_value = ops.matmul(tokens, projection.kernel[:, inner_dim:])
+        key_value = ops.reshape(key_value, (-1, length, 2, self.num_heads, self.head_dim))
+        key, value = ops.unstack(ops.transpose(key_value, (2, 0, 3, 1, 4)), 2)
+        return ops.transpose(query, (0, 2, 1, 3)), key, value
 
     def _mlp(self, tokens, training):
         hidden = self._dropped(ops.gelu(self.mlp_in(tokens), approximate=False), 2, training)

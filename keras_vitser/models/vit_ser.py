@@ -213,7 +213,7 @@ class ViTSER(keras.Model):
         """What the losses match: the pooled tokens, `(batch, hidden_dim)`.
 
         In the last block only those tokens are worked out that are pooled: of a student,
-        with its class token, a sixth of all operations is saved.
+        with its class token, a fifth of all operations is saved.
         """
         *first, last, norm, pooling = self.layers[1:-1]
         x = images

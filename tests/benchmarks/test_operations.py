@@ -43,8 +43,8 @@ def test_operations_of_ours_are_those_that_torch_counts(name, pooling):
 
 def test_the_papers_networks_are_as_large_as_the_readme_says():
     """And without the short cut in the last block, as their authors' modules are."""
-    assert forward_operations(ViTSER.student(7)) / 2 == pytest.approx(0.18e9, rel=0.03)
-    assert forward_operations(ViTSER.teacher(7)) / 2 == pytest.approx(1.15e9, rel=0.03)
+    assert forward_operations(ViTSER.student(7)) / 2 == pytest.approx(0.17e9, rel=0.03)
+    assert forward_operations(ViTSER.teacher(7)) / 2 == pytest.approx(1.14e9, rel=0.03)
     assert forward_operations(ViTSER.student(7, pooling="mean")) / 2 == pytest.approx(0.21e9, rel=0.03)
     assert forward_operations(ViTSER.teacher(7, pooling="mean")) / 2 == pytest.approx(1.19e9, rel=0.03)
 

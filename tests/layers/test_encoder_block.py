@@ -68,8 +68,11 @@ def test_equals_the_statement_in_numpy(num_heads, head_dim):
     np.testing.assert_array_equal(to_numpy(block(TOKENS)), to_numpy(output))
 
 
-def test_listeners_are_the_first_tokens():
+@pytest.mark.parametrize("quantized", [False, True])
+def test_listeners_are_the_first_tokens(quantized):
     block, _ = built(3, 4)
+    if quantized:
+        block.query_key_value.quantize("int8")
     output, attention = block(TOKENS, return_attention=True)
     first, weights = block(TOKENS, return_attention=True, listeners=2)
     # 1e-5 at numbers up to about 10: a product of fewer rows sums in another order.
