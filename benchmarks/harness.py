@@ -55,6 +55,70 @@ def run_child(script, backend, options, python=sys.executable):
         return json.loads(file.read_text())
 
 
+class Peer:
+    """A contestant in a process of its own, whose threads and memory are then its own too; it waits to be asked.
+
+    Args:
+        *command: A script that calls `answer`, and its arguments.
+    """
+
+    def __init__(self, *command):
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 __exit__ closes it
+        self._process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            errors="replace",
+        )
+
+    def ask(self, **job):
+        """Has one job done.
+
+        Args:
+            **job: What the script's function takes.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            PeerEndedError: The process has ended; the message is the last line that it said.
+        """
+        try:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended, which the missing answer tells
+        answer = self._process.stdout.readline()
+        if not answer:
+            status = self._process.wait()
+            self._said.seek(0)
+            said = [line.strip() for line in self._said if line.strip()] or ["it said nothing"]
+            raise PeerEndedError(f"{said[-1]} (exit status {status})")
+        return json.loads(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+        self._said.close()
+
+
+class PeerEndedError(Exception):
+    pass
+
+
+def answer(function):
+    """Lets a script be a `Peer`: does each job of standard input, `function(**job)`, until there is no more."""
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(function(**json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
 def parser(description, quick, backends=True):
     """The options that all scripts have.
 

@@ -2,15 +2,14 @@
 
     python librosa_and_torch.py STUDENT.pt CLIPS.npy
 
-A process of its own, so that its threads and those of another library do not take the cores from each other. It reads
-a line of JSON, {"clip": NUMBER} or {"files": [...], "labels": [...], "output": FILE}, does that, and writes a line.
+A `harness.Peer`, whose jobs are {"clip": NUMBER} and {"files": [...], "labels": [...], "output": FILE}.
 """
 
 import csv
-import json
 import sys
 import time
 
+import harness
 import librosa
 import numpy as np
 import torch
@@ -55,16 +54,16 @@ def write_table(student, files, labels, output):
 def main():
     student = torch.load(sys.argv[1], weights_only=False)
     clips = np.load(sys.argv[2])
-    for line in sys.stdin:
-        asked = json.loads(line)
+
+    def job(clip=None, **table):
         start = time.perf_counter()
-        if "clip" in asked:
-            answer = {"probabilities": probabilities(student, clips[asked["clip"]])}
-        else:
-            answer = {"written": write_table(student, **asked)}
-        answer["seconds"] = time.perf_counter() - start
-        sys.stdout.write(json.dumps(answer, default=np.ndarray.tolist) + "\n")
-        sys.stdout.flush()
+        if clip is None:
+            write_table(student, **table)
+            return {"seconds": time.perf_counter() - start}
+        numbers = probabilities(student, clips[clip])
+        return {"seconds": time.perf_counter() - start, "probabilities": numbers.tolist()}
+
+    harness.answer(job)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,16 @@
-"""ViT-SER as PyTorch users write it, and its training step: the peer of what is trained in Keras here."""
+"""ViT-SER as PyTorch users write it, and its training step: the peer of what is trained in Keras here.
 
+    python plain_torch.py NETWORK.pt BATCHES.npz LEARNING_RATE [compiled]
+
+A `harness.Peer`. A job takes a step on each batch and gives the first loss and the seconds of a step after the first.
+"""
+
+import sys
+import time
 from itertools import pairwise
 
+import harness
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -120,3 +129,25 @@ class Trainer:
         loss.backward()
         self._optimizer.step()
         return loss.item()
+
+
+def main():
+    network, batches, learning_rate, *compiled = sys.argv[1:]
+    torch.set_num_threads(harness.threads())
+    trainer = Trainer(torch.load(network, weights_only=False), float(learning_rate), bool(compiled))
+    arrays = np.load(batches)
+    images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+
+    def job(batch):
+        parts = list(zip(images.split(batch), labels.split(batch), strict=True))
+        loss = trainer.step(*parts[0])
+        start = time.perf_counter()
+        for part in parts[1:]:
+            trainer.step(*part)
+        return {"loss": loss, "seconds": (time.perf_counter() - start) / len(parts[1:])}
+
+    harness.answer(job)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,8 +10,6 @@ same weights, and all probabilities must agree within 1e-4 before anything is pr
 """
 
 import csv
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -102,7 +100,7 @@ def measure(options):
     clips = np.stack(list(voices(8)))
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder), options.files)
-        with Peer(recognizer.network, clips, Path(folder)) as peer:
+        with peer_with(recognizer.network, clips, Path(folder)) as peer:
             clip = one_clip(recognizer, peer, clips, options.calls)
             whole = whole_folder(recognizer, peer, files, Path(folder), options.rounds)
     return {
@@ -113,32 +111,15 @@ def measure(options):
     }
 
 
-class Peer:
-    """`librosa_and_torch` with a network's weights, in a process that waits to be asked."""
+def peer_with(network, clips, folder):
+    """`librosa_and_torch` with a network's weights."""
+    import torch
+    from plain_torch import PlainViTSER
 
-    def __init__(self, network, clips, folder):
-        import torch
-        from plain_torch import PlainViTSER
-
-        student, waveforms = folder / "student.pt", folder / "clips.npy"
-        torch.save(PlainViTSER(network).eval(), student)
-        np.save(waveforms, clips)
-        command = [sys.executable, Path(__file__).with_name("librosa_and_torch.py"), student, waveforms]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **job):
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise SystemExit("librosa_and_torch.py ended; what it said stands above")
-        return json.loads(answer)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.communicate()
+    student, waveforms = folder / "student.pt", folder / "clips.npy"
+    torch.save(PlainViTSER(network).eval(), student)
+    np.save(waveforms, clips)
+    return harness.Peer(Path(__file__).with_name("librosa_and_torch.py"), student, waveforms)
 
 
 def voices(count):

@@ -1,5 +1,8 @@
 """The common form of a result: which claims meet their bar, and the table of them."""
 
+import os
+from pathlib import Path
+
 import harness
 import pytest
 from rich.console import Console
@@ -55,3 +58,25 @@ def test_a_result_says_where_it_was_found():
     written = harness.result("name", {"rounds": 3}, [], seconds=[1.0])
     assert set(written) == {"benchmark", "machine", "settings", "claims", "seconds"}
     assert written["machine"]["threads"] >= 1
+
+
+def test_a_peer_does_job_after_job_in_a_process_of_its_own(tmp_path):
+    script = tmp_path / "adds.py"
+    script.write_text(
+        f"import os, sys; sys.path.insert(0, {str(Path(harness.__file__).parent)!r}); import harness\n"
+        "harness.answer(lambda a, b: {'sum': a + b, 'process': os.getpid()})"
+    )
+    with harness.Peer(script) as peer:
+        answers = [peer.ask(a=1, b=number) for number in range(3)]
+    assert [answer["sum"] for answer in answers] == [1, 2, 3]
+    assert len({answer["process"] for answer in answers} - {os.getpid()}) == 1
+
+
+@pytest.mark.parametrize("when", ["at once", "when asked"])
+def test_a_peer_that_crashes_says_why(tmp_path, when):
+    script = tmp_path / "crashes.py"
+    first = "input(); " if when == "when asked" else ""
+    script.write_text(f"import os, sys; {first}sys.stderr.write('free(): invalid'); sys.stderr.flush(); os.abort()")
+    with harness.Peer(script) as peer, pytest.raises(harness.PeerEndedError) as raised:
+        peer.ask(batch=1)
+    assert str(raised.value) == "free(): invalid (exit status -6)"
