@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from keras_vitser.cli.backend import choose_backend
+from keras_vitser.cli.backend import PREDICTION, choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, show_log, working
 
 
@@ -20,7 +20,7 @@ def app(
 
     Example: keras-vitser app runs/RUN
     """
-    chosen = choose_backend(backend)
+    chosen = choose_backend(backend, PREDICTION)
     show_log()
     with working(f"starting {chosen}"):
         from keras_vitser.recognizer import Recognizer

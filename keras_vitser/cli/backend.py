@@ -7,15 +7,18 @@ from pathlib import Path
 
 from keras_vitser.errors import BackendError
 
-BACKENDS = ("tensorflow", "jax", "torch")  # in the README's order
+# The fastest on a CPU first, as in the README's table.
+TRAINING = ("tensorflow", "torch", "jax")
+PREDICTION = ("jax", "tensorflow", "torch")
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def choose_backend(option: str | None) -> str:
+def choose_backend(option: str | None, order: tuple[str, ...] = TRAINING) -> str:
     """Sets `KERAS_BACKEND` for this process and returns it.
 
     In this order: the option; the environment's `KERAS_BACKEND`; a `keras.json` whose backend
     is installed and is not the `tensorflow` that Keras writes there by itself; the first
-    of `BACKENDS` that is installed.
+    of `order` that is installed.
 
     Raises:
         BackendError: None is installed, or the one asked for is unknown or not installed.
@@ -29,7 +32,7 @@ def choose_backend(option: str | None) -> str:
         backend = asked
     else:
         configured = _configured()
-        candidates = (configured, *BACKENDS) if configured in ("jax", "torch") else BACKENDS
+        candidates = (configured, *order) if configured in ("jax", "torch") else order
         backend = next((name for name in candidates if _is_installed(name)), None)
         if backend is None:
             raise BackendError(f"no Keras backend is installed: {_install_line('tensorflow-cpu')} (or jax, torch)")

@@ -14,7 +14,7 @@ from rich.console import Console
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 500)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
-BACKEND_HELP = "Keras backend: tensorflow, jax or torch. Default: KERAS_BACKEND, else the first one installed."
+BACKEND_HELP = "Keras backend: tensorflow, jax or torch. Default: KERAS_BACKEND, else the fastest one installed."
 
 
 def show_log() -> None:

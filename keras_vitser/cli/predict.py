@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from keras_vitser.cli.backend import choose_backend
+from keras_vitser.cli.backend import PREDICTION, choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, fail, out, progress_bars, show_log, working
 from keras_vitser.errors import PredictionError
 
@@ -45,7 +45,7 @@ def predict(
     Example: keras-vitser predict --manifest clips.txt --output answers.csv --model runs/RUN/model
     """
     _check(sources, manifest, output, as_csv, as_json)
-    chosen = choose_backend(backend)
+    chosen = choose_backend(backend, PREDICTION)
     show_log()
     with working(f"starting {chosen}"):
         from keras_vitser import prediction

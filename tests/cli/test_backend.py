@@ -1,4 +1,4 @@
-"""Which backend a command uses: option, environment, keras.json, the README's order."""
+"""Which backend a command uses: option, environment, keras.json, the README's order for its job."""
 
 import importlib.util
 import json
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from keras_vitser.cli.backend import BACKENDS, backend_of, choose_backend
+from keras_vitser.cli.backend import BACKENDS, PREDICTION, TRAINING, backend_of, choose_backend
 from keras_vitser.errors import BackendError
 
 
@@ -57,7 +57,7 @@ def test_then_keras_json(machine, backend, home):
 
 def test_the_tensorflow_that_keras_writes_by_itself_is_no_choice(machine):
     machine(installed=("jax", "torch"), configured="tensorflow")
-    assert choose_backend(None) == "jax"
+    assert choose_backend(None) == "torch"
 
 
 def test_a_keras_json_whose_backend_is_not_installed_is_passed_over(machine):
@@ -74,12 +74,20 @@ def test_a_keras_json_that_says_nothing_is_passed_over(machine, text):
 
 
 @pytest.mark.parametrize(
-    ("installed", "chosen"),
-    [(("torch", "jax", "tensorflow"), "tensorflow"), (("torch", "jax"), "jax"), (("torch",), "torch")],
+    ("installed", "to_train", "to_predict"),
+    [
+        (("torch", "jax", "tensorflow"), "tensorflow", "jax"),
+        (("torch", "jax"), "torch", "jax"),
+        (("tensorflow", "torch"), "tensorflow", "tensorflow"),
+        (("torch",), "torch", "torch"),
+    ],
 )
-def test_then_the_first_installed_one(machine, installed, chosen):
+def test_then_the_fastest_installed_one(machine, monkeypatch, installed, to_train, to_predict):
     machine(installed=installed)
-    assert choose_backend(None) == chosen
+    assert choose_backend(None) == to_train
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert choose_backend(None, PREDICTION) == to_predict
+    assert set(TRAINING) == set(PREDICTION) == set(BACKENDS)
 
 
 def test_an_empty_environment_variable_is_none(machine):
