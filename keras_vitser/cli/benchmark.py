@@ -49,14 +49,12 @@ def benchmark(
 
 
 def _chosen(folder: Path, names: list[str] | None) -> list[Path]:
-    """The scripts asked for; a script is what can be run, not what scripts import."""
+    """The scripts asked for; a script is what takes their common options, not what scripts import or start."""
     if not (folder / "harness.py").is_file():
         raise BenchmarkError(
             "the benchmarks are no part of the installed package; run this in a checkout: pip install -e ."
         )
-    scripts = {
-        path.stem: path for path in sorted(folder.glob("*.py")) if 'if __name__ == "__main__":' in path.read_text()
-    }
+    scripts = {path.stem: path for path in sorted(folder.glob("*.py")) if "harness.parser(" in path.read_text()}
     unknown = [name for name in names or () if name not in scripts]
     if unknown:
         raise BenchmarkError(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(scripts)}")

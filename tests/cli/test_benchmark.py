@@ -7,11 +7,9 @@ import pytest
 from keras_vitser.cli import benchmark as module
 
 SCRIPT = """
-import argparse, json, sys
-parser = argparse.ArgumentParser()
-parser.add_argument("--json")
-parser.add_argument("--quick", action="store_true")
-options = parser.parse_args()
+import json, sys
+import harness
+options = harness.parser("Is fast.", "less").parse_args()
 {body}
 claim = {{"claim": "{name} is fast", "peer": "a snail", "ratio": {{"median": 3.0, "low": 2.0, "high": 4.0}},
           "bar": ">= 4", "met": False, "figures": {{"quick": options.quick}}}}
@@ -26,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "benchmarks"
     folder.mkdir()
     (folder / "harness.py").write_text((module._FOLDER / "harness.py").read_text())
-    (folder / "helper.py").write_text("")
+    (folder / "helper.py").write_text('if __name__ == "__main__":\n    raise SystemExit("a peer is no benchmark")\n')
     for name in ("first", "second"):
         (folder / f"{name}.py").write_text(SCRIPT.format(name=name, body=""))
     (folder / "third.py").write_text(SCRIPT.format(name="third", body='sys.exit("there is no speed here")'))
@@ -71,4 +69,4 @@ def test_outside_a_checkout_it_says_where_to_run(command, monkeypatch, tmp_path)
 def test_all_scripts_of_the_repository_are_found():
     names = {path.stem for path in module._chosen(module._FOLDER, None)}
     assert {"distillation", "training_step", "operations", "imports", "tfio_reading"} <= names
-    assert not {"harness", "steps_alone", "plain_torch", "network_steps"} & names
+    assert not {"harness", "steps_alone", "plain_torch", "librosa_and_torch", "network_steps"} & names
