@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -50,9 +51,13 @@ def run_child(script, backend, options, python=sys.executable):
         command = [str(python), str(script), *options, "--child", str(file)]
         child = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
         if child.returncode:
-            said = [line for line in child.stderr.splitlines() if line.strip()] or ["it said nothing"]
-            raise SystemExit(f"{backend}: {said[-1].strip()} (exit status {child.returncode})")
+            raise SystemExit(f"{backend}: {_last_words(child.stderr)} (exit status {child.returncode})")
         return json.loads(file.read_text())
+
+
+def _last_words(said):
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
 
 
 class Peer:
@@ -85,24 +90,22 @@ class Peer:
         Raises:
             PeerEndedError: The process has ended; the message is the last line that it said.
         """
-        try:
+        with suppress(BrokenPipeError):  # it has ended, which the missing answer tells
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended, which the missing answer tells
         answer = self._process.stdout.readline()
         if not answer:
             status = self._process.wait()
             self._said.seek(0)
-            said = [line.strip() for line in self._said if line.strip()] or ["it said nothing"]
-            raise PeerEndedError(f"{said[-1]} (exit status {status})")
+            raise PeerEndedError(f"{_last_words(self._said.read())} (exit status {status})")
         return json.loads(answer)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended, and a job that it never read is still to be written
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
         self._said.close()

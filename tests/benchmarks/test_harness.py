@@ -80,3 +80,14 @@ def test_a_peer_that_crashes_says_why(tmp_path, when):
     with harness.Peer(script) as peer, pytest.raises(harness.PeerEndedError) as raised:
         peer.ask(batch=1)
     assert str(raised.value) == "free(): invalid (exit status -6)"
+
+
+def test_a_peer_that_crashed_after_a_job_says_why_too(tmp_path):
+    script = tmp_path / "crashes.py"
+    script.write_text("import sys; input(); print('1', flush=True); sys.exit('no more')")
+    with harness.Peer(script) as peer:
+        assert peer.ask(batch=1) == 1
+        peer._process.wait()
+        with pytest.raises(harness.PeerEndedError) as raised:
+            peer.ask(batch=1)
+    assert str(raised.value) == "no more (exit status 1)"
