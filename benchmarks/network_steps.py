@@ -1,8 +1,10 @@
 """The paper's teacher and student with their training steps by labels, in Keras, for the benchmarks that time them."""
 
+from pathlib import Path
+
+import harness
 import keras
 import numpy as np
-from harness import timed_fit
 
 from keras_vitser.models import ViTSER
 
@@ -31,4 +33,26 @@ def batches(model, batch, steps):
 def timed_steps(model, images, labels, batch):
     """A contestant: seconds a training step of `fit`, from the end of its first to the end of its last."""
     steps = len(images) // batch - 1
-    return lambda: timed_fit(model, images, labels, batch, shuffle=False)[1] / steps
+    return lambda: harness.timed_fit(model, images, labels, batch, shuffle=False)[1] / steps
+
+
+def plain_peer(model, images, labels, folder, *how):
+    """The same network in plain PyTorch, with the same weights and batches, in a process of its own.
+
+    Args:
+        model: A `ViTSER`.
+        images: `(examples, bands, frames, 1)`.
+        labels: `(examples,)`.
+        folder: Where to put what the process reads; to be kept while it runs.
+        *how: What else `plain_torch.py` takes.
+
+    Returns:
+        A `harness.Peer`.
+    """
+    import torch
+    from plain_torch import PlainViTSER
+
+    network, arrays = Path(folder) / "network.pt", Path(folder) / "batches.npz"
+    torch.save(PlainViTSER(model), network)
+    np.savez(arrays, images=images.transpose(0, 3, 1, 2), labels=labels)
+    return harness.Peer(Path(__file__).with_name("plain_torch.py"), network, arrays, LEARNING_RATE, *how)

@@ -111,21 +111,16 @@ def _measure(name, options):
     if backend == "tensorflow":
         models[OURS_COMPILED] = network_steps.network(name, options.tiny, jit_compile=True)
 
-    plain, theirs = PlainViTSER(model), np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     with torch.no_grad():
-        logits = plain(torch.from_numpy(theirs[:batch])).numpy()
+        logits = PlainViTSER(model)(torch.from_numpy(images[:batch]).permute(0, 3, 1, 2)).numpy()
     difference = float(np.abs(logits - keras.ops.convert_to_numpy(model(images[:batch]))).max())
     if not difference < MOST_DIFFERENCE:
         raise SystemExit(f"{name}: the networks differ by {difference:.1e}; they should do the same work")
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
-        network, arrays = Path(folder) / "network.pt", Path(folder) / "batches.npz"
-        torch.save(plain, network)
-        np.savez(arrays, images=theirs, labels=labels)
 
         def started(*how):
-            script = Path(__file__).with_name("plain_torch.py")
-            return processes.enter_context(harness.Peer(script, network, arrays, network_steps.LEARNING_RATE, *how))
+            return processes.enter_context(network_steps.plain_peer(model, images, labels, folder, *how))
 
         peers, why_not = {EAGER: started()}, "not asked for" if options.no_compile else why_not_compiled()
         losses = {EAGER: peers[EAGER].ask(batch=batch)["loss"]}
