@@ -1,9 +1,13 @@
 """The teacher's convolutional stem (paper 1; channels as in the authors' published network)."""
 
+from itertools import pairwise
+
 import keras
 from keras import ops
 
 _CHANNELS = (16, 32, 64, 32, 16, 1)
+_IMAGES_AT_A_TIME = 4  # or a few more: 17 MB each between two layers of 64 channels
+_MOST_PARTS = 16  # of a batch, as each is compiled
 
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
@@ -12,7 +16,9 @@ class ConvStem(keras.layers.Layer):
 
     The normalisation has no scale and shift and takes the biased variance over the
     image, the same in training and inference. The paper's figure draws five
-    convolutions, the published network has six.
+    convolutions, the published network has six. On a CPU a batch of known size is
+    trained on a few images at a time, so that what is kept for the gradient fits the
+    caches; the numbers are the same.
 
     Args:
         channels: Tuple of positive ints, output channels of each convolution.
@@ -54,14 +60,21 @@ class ConvStem(keras.layers.Layer):
             shape = (*shape[:-1], convolution.filters)
         self.built = True
 
-    def call(self, images):
+    def call(self, images, training=None):
+        count = images.shape[0]
+        if not training or count is None or not _caches_are_small():
+            return self._stem(images)
+        parts = min(max(count // _IMAGES_AT_A_TIME, 1), _MOST_PARTS)
+        bounds = [count * part // parts for part in range(parts + 1)]
+        return ops.concatenate([self._stem(images[first:end]) for first, end in pairwise(bounds)])
+
+    def _stem(self, images):
         for convolution in self.convolutions:
             images = convolution(images)
             exact = ops.cast(images, "float32")  # float16 cannot hold the sum over an image
-            mean = _mean_over_image(exact)
-            variance = _mean_over_image(ops.square(exact - mean))
-            scale = ops.cast(ops.rsqrt(variance + self.epsilon), images.dtype)
-            images = ops.gelu((images - ops.cast(mean, images.dtype)) * scale, approximate=False)
+            centred = exact - _mean_over_image(exact)
+            scale = ops.rsqrt(_mean_over_image(ops.square(centred)) + self.epsilon)
+            images = ops.gelu(ops.cast(centred * scale, images.dtype), approximate=False)
         return images
 
     def compute_output_shape(self, input_shape):
@@ -74,3 +87,11 @@ class ConvStem(keras.layers.Layer):
 def _mean_over_image(images):
     """A row at a time: TensorFlow's own sum over an image adds pixel after pixel, and drifts."""
     return ops.mean(ops.mean(images, axis=2, keepdims=True), axis=1, keepdims=True)
+
+
+def _caches_are_small():
+    """Whether a few images at a time train faster, as on CPUs, where what a batch leaves behind passes the caches."""
+    try:
+        return keras.distribution.list_devices()[0].startswith("cpu")
+    except AttributeError:  # PyTorch's backend names no devices; its tensors do
+        return str(ops.convert_to_tensor(0.0).device) == "cpu"

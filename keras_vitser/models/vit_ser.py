@@ -218,7 +218,7 @@ class ViTSER(keras.Model):
         *first, last, norm, pooling = self.layers[1:-1]
         x = images
         for layer in first:
-            x = layer(x, training=training) if isinstance(layer, EncoderBlock) else layer(x)
+            x = layer(x, training=training) if isinstance(layer, (ConvStem, EncoderBlock)) else layer(x)
         x = last(x, training=training, listeners=1 if self.pooling == "class_token" else None)
         return pooling(norm(x))
 

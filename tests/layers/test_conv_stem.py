@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
+import keras
 import numpy as np
 import pytest
 from scipy.signal import correlate2d
 from scipy.special import erf
 
-from keras_vitser.layers import ConvStem
+from keras_vitser.layers import ConvStem, conv_stem
 
 from .layer_checks import check_layer, run, to_numpy
 
@@ -80,6 +81,51 @@ def test_has_six_convolutions_by_default():
 def test_is_the_same_in_training():
     layer = built()
     np.testing.assert_array_equal(to_numpy(layer(IMAGES, training=True)), to_numpy(layer(IMAGES, training=False)))
+
+
+def trained(images, targets):
+    """Weights after a step down the gradient."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([built()])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.train_on_batch(images, targets)
+    return model.get_weights()
+
+
+def test_a_few_images_at_a_time_train_as_a_batch_at_once(monkeypatch):
+    generator, counts, stem = np.random.default_rng(3), [], ConvStem._stem
+    images, targets = generator.uniform(0, 1, (2, 5, 12, 9, 1)).astype("float32")
+
+    def counted(layer, images):
+        counts.append(images.shape[0])
+        return stem(layer, images)
+
+    monkeypatch.setattr(ConvStem, "_stem", counted)
+    monkeypatch.setattr(conv_stem, "_caches_are_small", lambda: False)
+    at_once = trained(images, targets)
+    assert counts[-1] == 5
+    monkeypatch.setattr(conv_stem, "_caches_are_small", lambda: True)
+    monkeypatch.setattr(conv_stem, "_IMAGES_AT_A_TIME", 2)
+    in_parts = trained(images, targets)
+    assert counts[-2:] == [2, 3]
+    untrained = built().get_weights()
+    assert all(np.abs(after - before).max() > 1e-4 for after, before in zip(at_once[::2], untrained[::2], strict=True))
+    for one, other in zip(at_once, in_parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)  # sums of gradients in another order
+
+
+@pytest.mark.parametrize(("count", "parts"), [(0, 1), (1, 1), (7, 1), (8, 2), (11, 2), (64, 16), (70, 16), (1000, 16)])
+def test_parts_are_of_four_or_more_and_not_many(monkeypatch, count, parts):
+    sizes = []
+    monkeypatch.setattr(conv_stem, "_caches_are_small", lambda: True)
+    monkeypatch.setattr(ConvStem, "_stem", lambda layer, images: sizes.append(images.shape[0]) or images)
+    numbers = np.arange(count, dtype="float32").reshape(count, 1, 1, 1)
+    np.testing.assert_array_equal(to_numpy(built()(numbers, training=True)), numbers)
+    assert (len(sizes), max(sizes) - min(sizes) <= 1) == (parts, True)
+
+
+def test_knows_where_it_runs():
+    assert conv_stem._caches_are_small() == ("cpu" in str(keras.ops.ones(1).device).lower())
 
 
 def test_black_images_stay_finite():
