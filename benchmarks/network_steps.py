@@ -1,5 +1,6 @@
 """The paper's teacher and student with their training steps by labels, in Keras, for the benchmarks that time them."""
 
+import tempfile
 from pathlib import Path
 
 import harness
@@ -43,7 +44,7 @@ def plain_peer(model, images, labels, folder, *how):
         model: A `ViTSER`.
         images: `(examples, bands, frames, 1)`.
         labels: `(examples,)`.
-        folder: Where to put what the process reads; to be kept while it runs.
+        folder: Where a folder is made for what the process reads; to be kept while it runs.
         *how: What else `plain_torch.py` takes.
 
     Returns:
@@ -52,7 +53,8 @@ def plain_peer(model, images, labels, folder, *how):
     import torch
     from plain_torch import PlainViTSER
 
-    network, arrays = Path(folder) / "network.pt", Path(folder) / "batches.npz"
+    own = Path(tempfile.mkdtemp(dir=folder))
+    network, arrays = own / "network.pt", own / "batches.npz"
     torch.save(PlainViTSER(model), network)
     np.savez(arrays, images=images.transpose(0, 3, 1, 2), labels=labels)
     return harness.Peer(Path(__file__).with_name("plain_torch.py"), network, arrays, LEARNING_RATE, *how)
