@@ -5,6 +5,8 @@ from itertools import pairwise
 import keras
 from keras import ops
 
+from keras_vitser.layers.device import computes_on_cpu
+
 _CHANNELS = (16, 32, 64, 32, 16, 1)
 _IMAGES_AT_A_TIME = 4  # or a few more: 17 MB each between two layers of 64 channels
 _MOST_PARTS = 16  # of a batch, as each is compiled
@@ -62,7 +64,7 @@ class ConvStem(keras.layers.Layer):
 
     def call(self, images, training=None):
         count = images.shape[0]
-        if not training or count is None or not _caches_are_small():
+        if not training or count is None or not computes_on_cpu():
             return self._stem(images)
         parts = min(max(count // _IMAGES_AT_A_TIME, 1), _MOST_PARTS)
         bounds = [count * part // parts for part in range(parts + 1)]
@@ -87,11 +89,3 @@ class ConvStem(keras.layers.Layer):
 def _mean_over_image(images):
     """A row at a time: TensorFlow's own sum over an image adds pixel after pixel, and drifts."""
     return ops.mean(ops.mean(images, axis=2, keepdims=True), axis=1, keepdims=True)
-
-
-def _caches_are_small():
-    """Whether a few images at a time train faster, as on CPUs, where what a batch leaves behind passes the caches."""
-    try:
-        return keras.distribution.list_devices()[0].startswith("cpu")
-    except AttributeError:  # PyTorch's backend names no devices; its tensors do
-        return str(ops.convert_to_tensor(0.0).device) == "cpu"

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitser.layers.bounded_search import bounded_argmax
+from keras_vitser.layers.device import computes_on_cpu, names_devices
 from keras_vitser.layers.mel_bank import mel_bank
 
 _SMALLEST_POWER = 1e-10  # librosa's `amin`; a clip that never passes it is silence
@@ -168,7 +169,11 @@ class LogMelImage(keras.layers.Layer):
         return self._in_turn(self._blocks(self._cut_or_pad(waveforms)))
 
     def _in_turn(self, blocks):
-        if blocks.shape[0] == 1 or not _caches_are_small():
+        """A clip at a time on CPUs, where the spectra of a batch leave the caches.
+
+        Not on a backend that names no devices, where each step of a loop is Python's.
+        """
+        if blocks.shape[0] == 1 or not (names_devices() and computes_on_cpu()):
             return self._images(blocks)
         return ops.map(lambda clip: self._images(clip[None])[0], blocks)
 
@@ -289,14 +294,3 @@ def _parts(bank):
         heard = slice(int(bins[0]), int(bins[-1]) + 1) if bins.size else slice(0, 1)
         parts.append((heard, weights[heard].copy()))
     return parts
-
-
-def _caches_are_small():
-    """Whether a clip at a time is faster, as on CPUs, where the spectra of a batch leave the caches.
-
-    On an accelerator it is not; nor on a backend that names no devices, where each step of a loop is Python's.
-    """
-    try:
-        return keras.distribution.list_devices()[0].startswith("cpu")
-    except AttributeError:
-        return False

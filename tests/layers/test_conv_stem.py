@@ -8,7 +8,7 @@ import pytest
 from scipy.signal import correlate2d
 from scipy.special import erf
 
-from keras_vitser.layers import ConvStem, conv_stem
+from keras_vitser.layers import ConvStem, conv_stem, device
 
 from .layer_checks import check_layer, run, to_numpy
 
@@ -101,10 +101,10 @@ def test_a_few_images_at_a_time_train_as_a_batch_at_once(monkeypatch):
         return stem(layer, images)
 
     monkeypatch.setattr(ConvStem, "_stem", counted)
-    monkeypatch.setattr(conv_stem, "_caches_are_small", lambda: False)
+    monkeypatch.setattr(conv_stem, "computes_on_cpu", lambda: False)
     at_once = trained(images, targets)
     assert counts[-1] == 5
-    monkeypatch.setattr(conv_stem, "_caches_are_small", lambda: True)
+    monkeypatch.setattr(conv_stem, "computes_on_cpu", lambda: True)
     monkeypatch.setattr(conv_stem, "_IMAGES_AT_A_TIME", 2)
     in_parts = trained(images, targets)
     assert counts[-2:] == [2, 3]
@@ -117,7 +117,7 @@ def test_a_few_images_at_a_time_train_as_a_batch_at_once(monkeypatch):
 @pytest.mark.parametrize(("count", "parts"), [(0, 1), (1, 1), (7, 1), (8, 2), (11, 2), (64, 16), (70, 16), (1000, 16)])
 def test_parts_are_of_four_or_more_and_not_many(monkeypatch, count, parts):
     sizes = []
-    monkeypatch.setattr(conv_stem, "_caches_are_small", lambda: True)
+    monkeypatch.setattr(conv_stem, "computes_on_cpu", lambda: True)
     monkeypatch.setattr(ConvStem, "_stem", lambda layer, images: sizes.append(images.shape[0]) or images)
     numbers = np.arange(count, dtype="float32").reshape(count, 1, 1, 1)
     np.testing.assert_array_equal(to_numpy(built()(numbers, training=True)), numbers)
@@ -125,7 +125,7 @@ def test_parts_are_of_four_or_more_and_not_many(monkeypatch, count, parts):
 
 
 def test_knows_where_it_runs():
-    assert conv_stem._caches_are_small() == ("cpu" in str(keras.ops.ones(1).device).lower())
+    assert device.computes_on_cpu() == ("cpu" in str(keras.ops.ones(1).device).lower())
 
 
 def test_black_images_stay_finite():
