@@ -39,9 +39,9 @@ def test_figures_follow_from_the_seconds(prediction):
 
 
 def test_the_curve_has_a_row_a_list(tmp_path):
-    options = ["--tiny", "--clips", "600", "1200", "--backend", keras.backend.backend()]
+    options = ["--tiny", "--quick", "--backend", keras.backend.backend()]
     printed, written = run("scale", tmp_path, *options)
-    assert [row["clips"] for row in written["curve"]] == [600, 1200]
+    assert [row["clips"] for row in written["curve"]] == [700, 1400]
     claim, memory = written["claims"]
     costs = [row["seconds_per_clip"] for row in written["curve"]]
     assert min(costs) > 0
@@ -63,4 +63,4 @@ def test_a_million_paths_take_no_more_memory_than_ten_thousand(tmp_path):
 def test_a_list_that_is_too_short_is_named(tmp_path):
     done = call("scale", tmp_path, "--clips", "100")
     assert done.returncode == 2
-    assert "must be at least 576. Received: 100" in done.stderr.splitlines()[-1]
+    assert "must be at least 640. Received: 100" in done.stderr.splitlines()[-1]
