@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # PyTorch's threads wait for each other by spinning, which takes the cores from what runs beside them.
 export OMP_WAIT_POLICY ?= passive
 
-# What does not depend on the backend runs once, on the first.
+# What depends on the backend; all other tests run once, on TensorFlow.
 BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/notebooks tests/contract \
 	tests/benchmarks/test_operations.py tests/benchmarks/test_training_step.py \
 	tests/prediction/test_stream.py tests/prediction/test_answer_file.py tests/test_recognizer.py \
@@ -22,18 +22,19 @@ BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments 
 OLD_TENSORFLOW := 2.17.1
 export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORFLOW)/tensorflow
 
-.PHONY: demo test test-long lint test-tensorflow test-jax test-torch test-kserve test-tfio clean
+.PHONY: demo test test-long lint test-once test-tensorflow test-jax test-torch test-kserve test-tfio clean
 
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
 	$(BIN)/keras-vitser predict "$$($(BIN)/python -c 'from keras_vitser import corpora; print(corpora.load("demo").clips[-1].path)')" \
 		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
 
-# Two at a time, as most of a test keeps one core busy; each one's output comes when it ends (GNU Make 4).
+# Two at a time, as most of a test keeps one core busy, the longest first; each one's output comes when it ends (GNU
+# Make 4).
 test: lint .venv/tensorflow-$(OLD_TENSORFLOW)
 	rm -rf $(RESULTS)
-	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-tensorflow test-jax test-torch \
-		test-kserve test-tfio
+	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		test-once test-tensorflow test-jax test-torch test-tfio test-kserve
 	@$(BIN)/python tests/total.py $(RESULTS)/*.xml
 
 lint: .venv/.installed-test
@@ -41,10 +42,11 @@ lint: .venv/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-test-tensorflow: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/tensorflow.xml
+test-once: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/once.xml \
+		$(addprefix --ignore=,$(BACKEND_TESTS))
 
-test-jax test-torch: test-%: .venv/.installed-test
+test-tensorflow test-jax test-torch: test-%: .venv/.installed-test
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/$*.xml $(BACKEND_TESTS)
 
 # What KServe's own server has of the REST contract; in an environment of its own, as it wants older packages.
