@@ -12,6 +12,8 @@ import pytest
 from keras_vitser.recognizer import Recognizer
 from tests.cli.conftest import LABELS, write_sound
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.fixture
 def mixed(tmp_path):

@@ -10,9 +10,12 @@ import pytest
 
 from keras_vitser.errors import ModelFolderError, PredictionError
 from keras_vitser.prediction import predict_stream, ray_stream
+from tests.requirements import lacking
 
 # Ray is not imported here: it reads where it may listen as it is imported.
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+if importlib.util.find_spec("ray") is None:
+    lacking("ray", "Ray is not installed")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 ROWS = 700
 
 

@@ -13,6 +13,8 @@ from keras_vitser.prediction import predict_stream
 from keras_vitser.prediction.stream import BATCH, read_ahead
 from keras_vitser.recognizer import Recognizer
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 @pytest.mark.parametrize("count", [0, 1, 5, BATCH, BATCH + 1, 2 * BATCH + 7])
 def test_answers_are_the_recognizers(recognizer, sounds, listed, count):

@@ -9,6 +9,8 @@ from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.listening import heard_figure, listen
 from tests.serving.conftest import make_recognizer
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 RATE = 16000
 
 
