@@ -7,6 +7,7 @@ import typer
 
 from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
+from keras_vitser.cli.overrides import LABELS_AS_WRITTEN
 from keras_vitser.errors import CorpusError
 
 
@@ -14,6 +15,7 @@ def evaluate(
     model: Path = typer.Argument(help="A model folder or a run folder."),
     data: Path = typer.Option(None, help="The corpus: its folder, one folder a class, or a CSV (path,label,speaker)."),
     corpus: str = typer.Option(None, help="Its name, e.g. savee. Default: one folder a class, or a CSV."),
+    labels_as_written: bool = LABELS_AS_WRITTEN,
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
 ) -> None:
@@ -32,7 +34,10 @@ def evaluate(
         from keras_vitser.recognizer import Recognizer
 
     recognizer = Recognizer.load(model)
-    clips = corpora.load_any(data) if corpus is None else corpora.load(corpus, data)
+    if corpus is None:
+        clips = corpora.load_any(data, labels_as_written=labels_as_written)
+    else:
+        clips = corpora.load(corpus, data, labels_as_written=labels_as_written)
     with progress_bars() as progress:
         result = evaluate_model(recognizer, clips, progress)
     if as_json:

@@ -8,7 +8,7 @@ import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
-from keras_vitser.cli.overrides import BATCH_SIZE, PROTOCOL, SEED, SET, overrides_of
+from keras_vitser.cli.overrides import BATCH_SIZE, LABELS_AS_WRITTEN, PROTOCOL, SEED, SET, of_corpus, overrides_of
 from keras_vitser.errors import ConfigError
 
 _SHOWN = 5
@@ -25,6 +25,7 @@ def tune(
     protocol: str = PROTOCOL,
     seed: int = SEED,
     set_: list[str] = SET,
+    labels_as_written: bool = LABELS_AS_WRITTEN,
     runs: Path = typer.Option(Path("runs"), help="Folder that the folder of the search is made in."),
     resume: Path = typer.Option(None, help="Folder of a search that was stopped: go on with it as it began."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
@@ -40,6 +41,7 @@ def tune(
     --- keras-vitser tune demo --set "tuning.space.student.depth=[1, 2, 3]" --- keras-vitser tune --resume runs/RUN
     """
     overrides = overrides_of(None, batch_size, protocol, seed, set_)
+    overrides |= of_corpus(labels_as_written=labels_as_written)
     short = {"algorithm": algorithm, "trials": trials, "epochs": epochs}
     overrides |= {f"tuning.{key}": value for key, value in short.items() if value is not None}
     if resume is not None:

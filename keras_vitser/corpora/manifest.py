@@ -4,6 +4,7 @@ import csv
 import os
 from pathlib import Path
 
+from keras_vitser.audio.file_names import composed, existing_path
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.reading import absolute
 from keras_vitser.corpora.wording import listed
@@ -19,7 +20,8 @@ REQUIRED = ("path", "label")
 def read(path: str | os.PathLike) -> Corpus:
     """Reads a CSV (UTF-8, comma-separated); other columns are ignored, empty speakers become `None`.
 
-    The labels are those of the table, sorted.
+    The labels are those of the table, sorted; labels and speakers are normalised to Unicode's NFC, and a path that
+    exists in another normal form is found.
 
     Raises:
         CorpusError: If the CSV is missing or malformed, or lists a file that is missing or stands twice.
@@ -99,5 +101,5 @@ def _clip(table: Path, number: int, row: dict[str, str]) -> Clip:
                 f"Every row of a manifest has a path and a label. Received: row {number} of {table} with an "
                 f"empty {column}. Fill it in or delete the row."
             )
-    path = Path(os.path.normpath(table.parent / Path(row["path"]).expanduser()))
-    return Clip(path, label=row["label"], speaker=row.get("speaker") or None)
+    path = existing_path(os.path.normpath(table.parent / Path(row["path"]).expanduser()))
+    return Clip(path, label=composed(row["label"]), speaker=composed(row.get("speaker") or "") or None)

@@ -33,6 +33,8 @@ class CorpusSection(Section):
     """savee, emodb, crema_d, ravdess, manifest, folder or demo; `keras-vitser corpora` says what each is."""
     classes: list[str] | None = None
     """The classes to keep. Unset: all."""
+    labels_as_written: bool = False
+    """Whether labels that differ only in case are classes of their own; else they are refused."""
 
 
 class ProtocolSection(Section):

@@ -43,7 +43,9 @@ def split_of(config: Config, data: str | os.PathLike | None) -> Split:
         >>> len(split_of(load_config("demo"), None).test)
         32
     """
-    corpus = corpora.load(config.corpus.name, data, config.corpus.classes)
+    corpus = corpora.load(
+        config.corpus.name, data, config.corpus.classes, labels_as_written=config.corpus.labels_as_written
+    )
     settings = {"seed": config.seed, **config.protocol.settings()}
     if config.protocol.name != "paper":
         settings["copies"] = config.augmentation.copies
