@@ -6,14 +6,14 @@ from pathlib import Path
 
 from keras_vitser.audio.file_names import existing_path
 from keras_vitser.corpora.reading import files_below
-from keras_vitser.corpora.suffixes import said_of, sound_suffixes
+from keras_vitser.corpora.suffixes import AV_SUFFIXES, said_of, sound_suffixes
 from keras_vitser.errors import PredictionError
 
 _logger = logging.getLogger(__name__)
 
 
 def files_of(sources: Iterable[Path]) -> list[str]:
-    """The files, and in place of a folder the sound files below it; what it holds beside them is counted in the log.
+    """The files, and in place of a folder the sound files below it; recordings that need PyAV are counted in the log.
 
     Args:
         sources: Files and folders.
@@ -35,7 +35,7 @@ def files_of(sources: Iterable[Path]) -> list[str]:
 def _sound_files(folder: Path) -> list[Path]:
     suffixes, everything = sound_suffixes(), files_below(folder)
     files = [path for path in everything if path.suffix.lower() in suffixes]
-    line = said_of((path for path in everything if path.suffix.lower() not in suffixes), len(files))
+    line = said_of((path for path in everything if path.suffix.lower() in AV_SUFFIXES - suffixes), len(files))
     if not files:
         reason = f" ({line})" if line else ""
         raise PredictionError(f"{folder}: holds no sound file{reason}; give files, or a folder with some in it")

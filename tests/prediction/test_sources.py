@@ -17,7 +17,7 @@ def without_av(monkeypatch):
 
 
 def test_a_folder_is_searched_and_what_it_holds_beside_is_counted(tmp_path, caplog):
-    for name in ("b.wav", "a.flac", "c.m4a", "d.m4a", "._x.wav"):
+    for name in ("b.wav", "a.flac", "c.m4a", "d.m4a", "._x.wav", "notes.txt"):
         (tmp_path / name).touch()
     assert files_of([tmp_path / "c.m4a", tmp_path]) == [str(tmp_path / name) for name in ("c.m4a", "a.flac", "b.wav")]
     (line,) = [record.getMessage() for record in caplog.records]
