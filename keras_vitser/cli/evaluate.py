@@ -7,7 +7,7 @@ import typer
 
 from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
-from keras_vitser.cli.overrides import LABELS_AS_WRITTEN
+from keras_vitser.cli.overrides import LABELS_AS_WRITTEN, LEAVE_OUT_UNREADABLE
 from keras_vitser.errors import CorpusError
 
 
@@ -16,6 +16,7 @@ def evaluate(
     data: Path = typer.Option(None, help="The corpus: its folder, one folder a class, or a CSV (path,label,speaker)."),
     corpus: str = typer.Option(None, help="Its name, e.g. savee. Default: one folder a class, or a CSV."),
     labels_as_written: bool = LABELS_AS_WRITTEN,
+    leave_out_unreadable: bool = LEAVE_OUT_UNREADABLE,
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
 ) -> None:
@@ -39,7 +40,7 @@ def evaluate(
     else:
         clips = corpora.load(corpus, data, labels_as_written=labels_as_written)
     with progress_bars() as progress:
-        result = evaluate_model(recognizer, clips, progress)
+        result = evaluate_model(recognizer, clips, progress, leave_out_unreadable=leave_out_unreadable)
     if as_json:
         print(json.dumps({"notes": result.notes, **result.scores.to_dict()}, ensure_ascii=False))
         return

@@ -14,6 +14,11 @@ SET = typer.Option([], "--set", help="Any config value, e.g. --set stages.studen
 LABELS_AS_WRITTEN = typer.Option(
     False, "--labels-as-written", help="Labels that differ only in case are classes of their own, and not refused."
 )
+LEAVE_OUT_UNREADABLE = typer.Option(
+    False,
+    "--leave-out-unreadable",
+    help="Leave out recordings that cannot be read, counted beside the score. Default: refuse them, all at once.",
+)
 
 _STAGES = ("teacher", "matching", "student")
 

@@ -12,6 +12,7 @@ from keras_vitser.cli.overrides import (
     BATCH_SIZE,
     EPOCHS,
     LABELS_AS_WRITTEN,
+    LEAVE_OUT_UNREADABLE,
     PROTOCOL,
     SEED,
     SET,
@@ -35,6 +36,7 @@ def train(
     seed: int = SEED,
     set_: list[str] = SET,
     labels_as_written: bool = LABELS_AS_WRITTEN,
+    leave_out_unreadable: bool = LEAVE_OUT_UNREADABLE,
     runs: Path = typer.Option(Path("runs"), help="Folder that the run folder is made in."),
     resume: Path = typer.Option(None, help="A run folder whose run was stopped: go on with it as it began."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
@@ -46,7 +48,7 @@ def train(
     --- keras-vitser train --data PATH/TO/FOLDER (one folder a class) --- keras-vitser train --resume runs/RUN
     """
     overrides = overrides_of(epochs, batch_size, protocol, seed, set_)
-    overrides |= of_corpus(labels_as_written=labels_as_written)
+    overrides |= of_corpus(labels_as_written=labels_as_written, leave_out_unreadable=leave_out_unreadable)
     if resume is not None:
         if config is not None or overrides:
             raise ConfigError("--resume goes on with a run as it began; leave out the config and all that changes it")
@@ -80,6 +82,8 @@ def _show(run, as_json: bool) -> None:
         return
     for role, sentence in run.sentences.items():
         out.print(f"{role}: {sentence}", markup=False)
+    if left_out := run.metrics.get("left_out", {}).get("sentence"):
+        out.print(f"note: {left_out}", markup=False)
     out.print(f"report: {run.folder / 'report.html'}\nmodel: {run.model_folder}", markup=False)
 
 

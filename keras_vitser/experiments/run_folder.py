@@ -154,9 +154,20 @@ class RunFolder:
             "leaky": split.leaky,
             "split": split.description,
         }
-        place = {"data": None if data is None else os.path.abspath(data), "recordings": recordings}
+        left_out = [split.corpus.relative_path(clip) for clip in split.corpus.clips if clip in split.corpus.unreadable]
+        if left_out:
+            recordings["left_out"] = len(left_out)
+        place = {
+            "data": None if data is None else os.path.abspath(data),
+            "recordings": recordings,
+            "left_out": left_out,
+        }
         self.write_json("environment.json", environment() | place)
         self.write_text("split.csv", _split_table(split))
+
+    def left_out(self) -> list[str]:
+        """Paths, relative to the corpus' folder, of the recordings that were left out as the run began."""
+        return self.read_json("environment.json").get("left_out", [])
 
     def check_split(self, split: Split) -> None:
         """Makes sure that the recordings are divided as they were when the run began.
