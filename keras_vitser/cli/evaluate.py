@@ -35,10 +35,8 @@ def evaluate(
         from keras_vitser.recognizer import Recognizer
 
     recognizer = Recognizer.load(model)
-    if corpus is None:
-        clips = corpora.load_any(data, labels_as_written=labels_as_written)
-    else:
-        clips = corpora.load(corpus, data, labels_as_written=labels_as_written)
+    options = {"labels_as_written": labels_as_written, "missing_ok": True}  # of what is missing all are told below
+    clips = corpora.load_any(data, **options) if corpus is None else corpora.load(corpus, data, **options)
     with progress_bars() as progress:
         result = evaluate_model(recognizer, clips, progress, leave_out_unreadable=leave_out_unreadable)
     if as_json:

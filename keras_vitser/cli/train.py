@@ -93,7 +93,7 @@ def _for_own_recordings(data: Path, labels_as_written: bool = False) -> dict[str
 
     if data.is_dir():  # which names no speakers
         return {}
-    corpus = corpora.load_any(data, labels_as_written=labels_as_written)
+    corpus = corpora.load_any(data, labels_as_written=labels_as_written, missing_ok=True)
     overrides: dict[str, Any] = {"corpus.name": corpus.name}
     if len(corpus.speakers) >= _SPEAKERS_TO_KEEP_APART and all(clip.speaker for clip in corpus.clips):
         overrides["protocol"] = {"name": "speaker_independent"}

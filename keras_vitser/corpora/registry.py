@@ -32,6 +32,7 @@ def load(
     classes: Sequence[str] | None = None,
     *,
     labels_as_written: bool = False,
+    missing_ok: bool = False,
 ) -> Corpus:
     """Reads a corpus from disk. No sound is decoded.
 
@@ -43,6 +44,8 @@ def load(
             corpus'.
         labels_as_written: Boolean. Whether labels that differ only in case are classes of their own; else they
             are refused.
+        missing_ok: Boolean. Whether some of the files that a manifest lists may be missing: for who checks all
+            recordings afterwards. A manifest of which none is there is refused.
 
     Returns:
         A `Corpus`.
@@ -66,7 +69,7 @@ def load(
             f"Corpus {name!r} is read from disk, so `folder` must say where it lies. Received: None. "
             f"{DESCRIPTIONS[name]}"
         )
-    corpus = _READERS[name].read(folder)
+    corpus = manifest.read(folder, missing_ok=missing_ok) if name == "manifest" else _READERS[name].read(folder)
     if classes is not None:
         corpus = _keep_classes(corpus, classes)
     if not labels_as_written:
@@ -79,12 +82,13 @@ def load(
     return corpus
 
 
-def load_any(path: str | os.PathLike, *, labels_as_written: bool = False) -> Corpus:
+def load_any(path: str | os.PathLike, *, labels_as_written: bool = False, missing_ok: bool = False) -> Corpus:
     """Reads recordings of one's own: a `.csv` file as a manifest, a folder as one sub-folder a class.
 
     Args:
         path: The CSV or the folder.
         labels_as_written: As for `load`.
+        missing_ok: As for `load`.
 
     Raises:
         CorpusError: If the path is neither, or its content is not such a corpus.
@@ -98,7 +102,7 @@ def load_any(path: str | os.PathLike, *, labels_as_written: bool = False) -> Cor
     if where.is_dir():
         return load("folder", where, labels_as_written=labels_as_written)
     if where.suffix.lower() == ".csv":
-        return load("manifest", where, labels_as_written=labels_as_written)
+        return load("manifest", where, labels_as_written=labels_as_written, missing_ok=missing_ok)
     raise CorpusError(
         "Recordings are given as a .csv manifest or as a folder with one sub-folder a class. "
         f"Received: {where}, which {'is neither' if where.exists() else 'does not exist'}. "

@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -37,13 +38,14 @@ def front_end_of(config: Config) -> LogMelImage:
         raise ConfigError(f"front_end: {error}") from None
 
 
-def split_of(config: Config, data: str | os.PathLike | None, left_out: Collection[str] = ()) -> Split:
+def split_of(config: Config, data: str | os.PathLike | None, left_out: Collection[Sequence] = ()) -> Split:
     """The recordings, divided as the config says. No recording is decoded.
 
     Args:
         config: The config.
         data: Where the recordings are.
-        left_out: Paths, relative to the corpus' folder, of recordings that were found to be unreadable.
+        left_out: Path (from the corpus' folder), label and speaker of recordings that were found to be unreadable. Now
+            they may be gone, or mended.
 
     Raises:
         CorpusError: The data is not the corpus.
@@ -55,10 +57,14 @@ def split_of(config: Config, data: str | os.PathLike | None, left_out: Collectio
         32
     """
     corpus = _corpus_of(config, data)
-    if left_out:
-        unreadable = frozenset(clip for clip in corpus.clips if corpus.relative_path(clip) in left_out)
-        corpus = replace(corpus, unreadable=unreadable)
-    return _divided(config, corpus)
+    here = {corpus.relative_path(clip): clip for clip in corpus.clips} if left_out else {}
+    gone = [
+        Clip(Path(os.path.normpath(corpus.folder / path)), label, speaker)
+        for path, label, speaker in left_out
+        if path not in here
+    ]
+    unreadable = frozenset([*gone, *(here[path] for path, _, _ in left_out if path in here)])
+    return _divided(config, replace(corpus, clips=(*corpus.clips, *gone), unreadable=unreadable))
 
 
 def readable_split_of(
@@ -152,7 +158,9 @@ def parts_of(
 
 def _corpus_of(config: Config, data: str | os.PathLike | None) -> Corpus:
     section = config.corpus
-    return corpora.load(section.name, data, section.classes, labels_as_written=section.labels_as_written)
+    return corpora.load(
+        section.name, data, section.classes, labels_as_written=section.labels_as_written, missing_ok=True
+    )
 
 
 def _divided(config: Config, corpus: Corpus) -> Split:

@@ -154,7 +154,9 @@ class RunFolder:
             "leaky": split.leaky,
             "split": split.description,
         }
-        left_out = [split.corpus.relative_path(clip) for clip in split.corpus.clips if clip in split.corpus.unreadable]
+        corpus = split.corpus
+        unreadable = [clip for clip in corpus.clips if clip in corpus.unreadable]
+        left_out = [[corpus.relative_path(clip), clip.label, clip.speaker] for clip in unreadable]
         if left_out:
             recordings["left_out"] = len(left_out)
         place = {
@@ -165,8 +167,8 @@ class RunFolder:
         self.write_json("environment.json", environment() | place)
         self.write_text("split.csv", _split_table(split))
 
-    def left_out(self) -> list[str]:
-        """Paths, relative to the corpus' folder, of the recordings that were left out as the run began."""
+    def left_out(self) -> list[list[str | None]]:
+        """Path (from the corpus' folder), label and speaker of each recording that was left out as the run began."""
         return self.read_json("environment.json").get("left_out", [])
 
     def check_split(self, split: Split) -> None:
