@@ -91,7 +91,8 @@ def evaluate_model(
         recognizer.labels,
         None if None in speakers else speakers,
     )
-    heard = sum(f"{corpus.name}/{speaker}" in known.speakers for speaker in speakers)
+    known_speakers = {composed(speaker) for speaker in known.speakers}
+    heard = sum(composed(f"{corpus.name}/{speaker}") in known_speakers for speaker in speakers)
     line = sentence(scores, "unseen clips", leaky=False)
     unreadable = left_out_sentence(replace(corpus, unreadable=frozenset(reasons)))
     notes = (*([unreadable] if unreadable else ()), *_notes(known, left_out, heard, speakers))
