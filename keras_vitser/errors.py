@@ -50,6 +50,10 @@ class AudioTooLongError(AudioError):
     """The recording is longer than the limit."""
 
 
+class UnreadableRecordingsError(AudioError):
+    """Recordings of a corpus cannot be used. The message names them, each with its reason."""
+
+
 class CorpusError(KerasViTSERError, ValueError):
     """A folder or table is not the corpus that it should be."""
 

@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from keras_vitser.audio.containers import is_cut_short, is_known_container
+from keras_vitser.audio.file_names import existing_path
 from keras_vitser.errors import (
     AudioIsFolderError,
     AudioNotFoundError,
@@ -73,7 +74,7 @@ def read_waveform(
             raise EmptyAudioError("the given bytes are empty; expected the bytes of a sound file")
         samples, rate = _decode(lambda: io.BytesIO(data), name, limit_seconds)
     else:
-        path = Path(source)
+        path = existing_path(source)
         name = str(path)
         _check_file(path)
         samples, rate = _decode(lambda: path.open("rb"), name, limit_seconds)

@@ -6,12 +6,14 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.console import out, show_log
+from keras_vitser.cli.overrides import LABELS_AS_WRITTEN
 from keras_vitser.errors import CorpusError
 
 
 def corpora(
     name: str = typer.Argument(None, help="A corpus: savee, emodb, crema_d, ravdess, manifest, folder, demo."),
     data: Path = typer.Option(None, help="Where it lies."),
+    labels_as_written: bool = LABELS_AS_WRITTEN,
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """List the corpora that can be read, or say what one on disk holds.
@@ -26,7 +28,7 @@ def corpora(
             raise CorpusError(f"say which corpus {data} is: keras-vitser corpora NAME --data {data}")
         _list(room.DESCRIPTIONS, as_json)
         return
-    corpus = room.load(name, data)
+    corpus = room.load(name, data, labels_as_written=labels_as_written)
     counts = corpus.counts()
     if as_json:
         answer = {"name": corpus.name, "clips": len(corpus), "terms": corpus.terms, "counts": counts}

@@ -7,6 +7,7 @@ import typer
 
 from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
+from keras_vitser.cli.overrides import LABELS_AS_WRITTEN, LEAVE_OUT_UNREADABLE
 from keras_vitser.errors import CorpusError
 
 
@@ -14,6 +15,8 @@ def evaluate(
     model: Path = typer.Argument(help="A model folder or a run folder."),
     data: Path = typer.Option(None, help="The corpus: its folder, one folder a class, or a CSV (path,label,speaker)."),
     corpus: str = typer.Option(None, help="Its name, e.g. savee. Default: one folder a class, or a CSV."),
+    labels_as_written: bool = LABELS_AS_WRITTEN,
+    leave_out_unreadable: bool = LEAVE_OUT_UNREADABLE,
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
 ) -> None:
@@ -32,9 +35,10 @@ def evaluate(
         from keras_vitser.recognizer import Recognizer
 
     recognizer = Recognizer.load(model)
-    clips = corpora.load_any(data) if corpus is None else corpora.load(corpus, data)
+    options = {"labels_as_written": labels_as_written, "missing_ok": True}  # of what is missing all are told below
+    clips = corpora.load_any(data, **options) if corpus is None else corpora.load(corpus, data, **options)
     with progress_bars() as progress:
-        result = evaluate_model(recognizer, clips, progress)
+        result = evaluate_model(recognizer, clips, progress, leave_out_unreadable=leave_out_unreadable)
     if as_json:
         print(json.dumps({"notes": result.notes, **result.scores.to_dict()}, ensure_ascii=False))
         return

@@ -11,8 +11,26 @@ BATCH_SIZE = typer.Option(None, help="Clips a batch, in all stages. The paper's 
 PROTOCOL = typer.Option(None, help="paper (leaky), random, speaker_independent or leave_one_speaker_out.")
 SEED = typer.Option(None, help="Seed of the split, the copies, the order and the weights.")
 SET = typer.Option([], "--set", help="Any config value, e.g. --set stages.student.learning_rate=3e-4.")
+LABELS_AS_WRITTEN = typer.Option(
+    False, "--labels-as-written", help="Labels that differ only in case are classes of their own, and not refused."
+)
+LEAVE_OUT_UNREADABLE = typer.Option(
+    False,
+    "--leave-out-unreadable",
+    help="Leave out recordings that cannot be read, counted beside the score. Default: refuse them, all at once.",
+)
 
 _STAGES = ("teacher", "matching", "student")
+
+
+def of_corpus(**options: bool) -> dict[str, Any]:
+    """The options that were given, as values of the config's section `corpus`, which has them under the same names.
+
+    Example:
+        >>> of_corpus(labels_as_written=True)
+        {'corpus.labels_as_written': True}
+    """
+    return {f"corpus.{name}": True for name, given in options.items() if given}
 
 
 def overrides_of(

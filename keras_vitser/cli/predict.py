@@ -52,7 +52,7 @@ def predict(
         from keras_vitser.models.presets import is_preset, preset_folder
         from keras_vitser.recognizer import Recognizer
 
-        paths = _files(sources) if manifest is None else prediction.manifest_paths(manifest)
+        paths = prediction.files_of(sources) if manifest is None else prediction.manifest_paths(manifest)
         model = preset_folder(model) if is_preset(model) else model
         recognizer = Recognizer.load(model)
     folder = "" if manifest is None else manifest.parent
@@ -92,18 +92,6 @@ def _check(sources, manifest, output, as_csv, as_json) -> None:
         raise PredictionError("give either sound files and folders, or a list of them with --manifest")
     if output is not None and (as_csv or as_json):
         raise PredictionError("--output writes CSV to a file, and --csv and --json print; give one of them")
-
-
-def _files(sources: list[Path]) -> list[str]:
-    from keras_vitser.corpora import sound_files
-
-    files = []
-    for source in sources:
-        found = sound_files(source) if source.is_dir() else [source]
-        if not found:
-            raise PredictionError(f"{source}: holds no sound file; give files, or a folder with some in it")
-        files += map(str, found)
-    return files
 
 
 def _print(rows: Iterable, write: Callable, tell: Callable[[int], None]) -> tuple[int, int]:

@@ -8,7 +8,17 @@ import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
-from keras_vitser.cli.overrides import BATCH_SIZE, EPOCHS, PROTOCOL, SEED, SET, overrides_of
+from keras_vitser.cli.overrides import (
+    BATCH_SIZE,
+    EPOCHS,
+    LABELS_AS_WRITTEN,
+    LEAVE_OUT_UNREADABLE,
+    PROTOCOL,
+    SEED,
+    SET,
+    of_corpus,
+    overrides_of,
+)
 from keras_vitser.errors import ConfigError
 
 _SPEAKERS_TO_KEEP_APART = 3  # one to test on, and two to learn from
@@ -25,6 +35,8 @@ def train(
     protocol: str = PROTOCOL,
     seed: int = SEED,
     set_: list[str] = SET,
+    labels_as_written: bool = LABELS_AS_WRITTEN,
+    leave_out_unreadable: bool = LEAVE_OUT_UNREADABLE,
     runs: Path = typer.Option(Path("runs"), help="Folder that the run folder is made in."),
     resume: Path = typer.Option(None, help="A run folder whose run was stopped: go on with it as it began."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
@@ -36,6 +48,7 @@ def train(
     --- keras-vitser train --data PATH/TO/FOLDER (one folder a class) --- keras-vitser train --resume runs/RUN
     """
     overrides = overrides_of(epochs, batch_size, protocol, seed, set_)
+    overrides |= of_corpus(labels_as_written=labels_as_written, leave_out_unreadable=leave_out_unreadable)
     if resume is not None:
         if config is not None or overrides:
             raise ConfigError("--resume goes on with a run as it began; leave out the config and all that changes it")
@@ -51,7 +64,7 @@ def train(
     if config is None and data is None:
         raise ConfigError("say what to train on: a config (keras-vitser train demo), or --data FOLDER, or both")
     if config is None:
-        config, overrides = "folder", _for_own_recordings(data) | overrides
+        config, overrides = "folder", _for_own_recordings(data, labels_as_written) | overrides
     chosen = choose_backend(backend)
     show_log()
     with working(f"starting {chosen}"):
@@ -69,14 +82,18 @@ def _show(run, as_json: bool) -> None:
         return
     for role, sentence in run.sentences.items():
         out.print(f"{role}: {sentence}", markup=False)
+    if left_out := run.metrics.get("left_out", {}).get("sentence"):
+        out.print(f"note: {left_out}", markup=False)
     out.print(f"report: {run.folder / 'report.html'}\nmodel: {run.model_folder}", markup=False)
 
 
-def _for_own_recordings(data: Path) -> dict[str, Any]:
+def _for_own_recordings(data: Path, labels_as_written: bool = False) -> dict[str, Any]:
     """What differs from the config `folder`: a table, and speakers kept apart where it names enough of them."""
     from keras_vitser import corpora
 
-    corpus = corpora.load_any(data)
+    if data.is_dir():  # which names no speakers
+        return {}
+    corpus = corpora.load_any(data, labels_as_written=labels_as_written, missing_ok=True)
     overrides: dict[str, Any] = {"corpus.name": corpus.name}
     if len(corpus.speakers) >= _SPEAKERS_TO_KEEP_APART and all(clip.speaker for clip in corpus.clips):
         overrides["protocol"] = {"name": "speaker_independent"}

@@ -8,7 +8,16 @@ import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
-from keras_vitser.cli.overrides import BATCH_SIZE, PROTOCOL, SEED, SET, overrides_of
+from keras_vitser.cli.overrides import (
+    BATCH_SIZE,
+    LABELS_AS_WRITTEN,
+    LEAVE_OUT_UNREADABLE,
+    PROTOCOL,
+    SEED,
+    SET,
+    of_corpus,
+    overrides_of,
+)
 from keras_vitser.errors import ConfigError
 
 _SHOWN = 5
@@ -25,12 +34,14 @@ def tune(
     protocol: str = PROTOCOL,
     seed: int = SEED,
     set_: list[str] = SET,
+    labels_as_written: bool = LABELS_AS_WRITTEN,
+    leave_out_unreadable: bool = LEAVE_OUT_UNREADABLE,
     runs: Path = typer.Option(Path("runs"), help="Folder that the folder of the search is made in."),
     resume: Path = typer.Option(None, help="Folder of a search that was stopped: go on with it as it began."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
-    """Search for the patch width, depth, ... that hear best on the validation part; the test part is never read.
+    """Search for the patch width, depth, ... that hear best on the validation part; the test part is never heard.
 
     What is searched is the config's section `tuning`, any value of which can be given with --set. On several machines
     with a common folder: set KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's) and KERASTUNER_TUNER_ID;
@@ -40,6 +51,7 @@ def tune(
     --- keras-vitser tune demo --set "tuning.space.student.depth=[1, 2, 3]" --- keras-vitser tune --resume runs/RUN
     """
     overrides = overrides_of(None, batch_size, protocol, seed, set_)
+    overrides |= of_corpus(labels_as_written=labels_as_written, leave_out_unreadable=leave_out_unreadable)
     short = {"algorithm": algorithm, "trials": trials, "epochs": epochs}
     overrides |= {f"tuning.{key}": value for key, value in short.items() if value is not None}
     if resume is not None:
@@ -69,6 +81,7 @@ def _answer(search) -> dict:
         "best_config": str(search.best_config),
         "chance": search.chance,
         "clips": search.clips,
+        "left_out": search.left_out,
         "trials": [
             {
                 "trial": trial.name,
@@ -95,6 +108,8 @@ def _show(search, data: Path | None) -> None:
     out.print(table)
     if search.best:
         out.print("The best of many trials on the same clips sounds better than it is; measure it on the test part.")
+    if search.left_out:
+        out.print(f"note: {search.left_out}", markup=False)
     out.print(f"trials: {search.folder / 'trials.csv'}", markup=False)
     if search.best_config.is_file():
         recordings = f" --data {shlex.quote(str(data))}" if data else ""

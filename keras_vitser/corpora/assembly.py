@@ -6,6 +6,7 @@ from typing import Any
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.identity import recording_keys
 from keras_vitser.corpora.split import Example, Split
+from keras_vitser.corpora.unreadable import left_out_sentence, readable
 from keras_vitser.corpora.wording import listed
 from keras_vitser.errors import ProtocolError
 
@@ -21,7 +22,7 @@ def assemble(
     describe: Callable[[int, int, int], str],
     settings: dict[str, Any],
 ) -> Split:
-    """Copies the training clips, keeps identical recordings on one side, checks the classes.
+    """Leaves out what cannot be read, copies the training clips, keeps identical recordings on one side.
 
     Args:
         corpus: The whole corpus.
@@ -36,6 +37,7 @@ def assemble(
     Raises:
         ProtocolError: If a part is empty, or a class is missing from training.
     """
+    (train, validation, test), left_out = readable(corpus, train=train, validation=validation, test=test)
     keys = recording_keys([*train, *validation, *test])
     validation, warnings = _without(validation, test, keys, "validation")
     train, more_warnings = _without(train, [*validation, *test], keys, "training")
@@ -49,6 +51,7 @@ def assemble(
         leaky=False,
         description=describe(len(train), len(validation), len(test)),
         settings=settings,
+        left_out=left_out,
     )
 
 
@@ -63,17 +66,20 @@ def checked_split(
     leaky: bool,
     description: str,
     settings: dict[str, Any],
+    left_out: dict[str, int],
 ) -> Split:
-    """A `Split` with the warnings that its parts give: missing classes, shared or unnamed speakers.
+    """A `Split` with the warnings that its parts give: unreadable clips, missing classes, shared or unnamed speakers.
 
     Raises:
         ProtocolError: If a part is empty, or a class is missing from training.
     """
+    unreadable = left_out_sentence(corpus, left_out)
     for part, examples in (("training", train), ("validation", validation), ("test", test)):
         if not examples:
             raise ProtocolError(
                 f"Protocol {protocol!r} leaves no clip for the {part} part. Received: {corpus!r}, too few "
                 "clips for three parts. Add clips (ten of each class are a start) or leave out small classes."
+                f"{' ' if unreadable else ''}{unreadable}"
             )
         missing = _missing_classes(corpus, examples)
         if missing and part == "training":
@@ -81,9 +87,12 @@ def checked_split(
                 f"Every class must stand in training. Received: {corpus!r}, where protocol {protocol!r} "
                 f"leaves no training clip of {', '.join(missing)}. Choose another fold, seed or test "
                 "speakers, or leave the class out with `classes`."
+                f"{' ' if unreadable else ''}{unreadable}"
             )
         if missing:
             warnings.append(f"The {part} part holds no clip of {', '.join(missing)}.")
+    if unreadable:
+        warnings.insert(0, unreadable)
     named_in_training = {example.clip.speaker for example in train} - {None}
     unnamed = sum(clip.speaker is None for clip in corpus.clips)
     shared = unnamed > 0 or any(example.clip.speaker in named_in_training for example in test)
@@ -93,7 +102,9 @@ def checked_split(
         )
     elif shared:
         warnings.append("Test speakers stand in training: a score says nothing about a speaker never heard.")
-    return Split(corpus, protocol, train, validation, test, tuple(warnings), leaky, shared, description, settings)
+    return Split(
+        corpus, protocol, train, validation, test, tuple(warnings), leaky, shared, description, settings, left_out
+    )
 
 
 def _without(

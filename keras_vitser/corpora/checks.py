@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from keras_vitser.audio import COPIES
+from keras_vitser.audio.file_names import composed
 from keras_vitser.corpora.corpus import Corpus
 from keras_vitser.corpora.wording import did_you_mean, listed
 from keras_vitser.errors import ProtocolError
@@ -33,6 +34,8 @@ def known_speakers(corpus: Corpus, names: Sequence[str] | str) -> tuple[str, ...
     for name in names:
         if not isinstance(name, str):
             raise ProtocolError(f"Speakers are named by text. Received: {name!r}. Put the name in quotes.")
+    names = [composed(name) for name in names]
+    for name in names:
         if name not in corpus.speakers:
             raise ProtocolError(
                 f"Speakers must be of the corpus: {listed(corpus.speakers, 30)}. "

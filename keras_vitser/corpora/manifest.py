@@ -4,6 +4,7 @@ import csv
 import os
 from pathlib import Path
 
+from keras_vitser.audio.file_names import composed, existing_path
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.reading import absolute
 from keras_vitser.corpora.wording import listed
@@ -16,10 +17,15 @@ DESCRIPTION = f"Your own recordings, listed in a table. Layout: {LAYOUT}. Terms:
 REQUIRED = ("path", "label")
 
 
-def read(path: str | os.PathLike) -> Corpus:
+def read(path: str | os.PathLike, *, missing_ok: bool = False) -> Corpus:
     """Reads a CSV (UTF-8, comma-separated); other columns are ignored, empty speakers become `None`.
 
-    The labels are those of the table, sorted.
+    The labels are those of the table, sorted; labels and speakers are normalised to Unicode's NFC, and a path that
+    exists in another normal form is found.
+
+    Args:
+        path: The CSV.
+        missing_ok: Whether some of the files may be missing, as whoever asks finds all that cannot be read.
 
     Raises:
         CorpusError: If the CSV is missing or malformed, or lists a file that is missing or stands twice.
@@ -39,7 +45,7 @@ def read(path: str | os.PathLike) -> Corpus:
     if not clips:
         raise CorpusError(f"A manifest lists at least one clip below its header. Received: {table}, without any.")
     missing = [path for path in clips if not path.is_file()]
-    if missing:
+    if missing and not (missing_ok and len(missing) < len(clips)):
         named = listed([f"{path} (row {rows[path]})" for path in missing])
         raise CorpusError(
             f"Every file that a manifest lists must exist. Received: {table}, where {len(missing)} of "
@@ -99,5 +105,5 @@ def _clip(table: Path, number: int, row: dict[str, str]) -> Clip:
                 f"Every row of a manifest has a path and a label. Received: row {number} of {table} with an "
                 f"empty {column}. Fill it in or delete the row."
             )
-    path = Path(os.path.normpath(table.parent / Path(row["path"]).expanduser()))
-    return Clip(path, label=row["label"], speaker=row.get("speaker") or None)
+    path = existing_path(os.path.normpath(table.parent / Path(row["path"]).expanduser()))
+    return Clip(path, label=composed(row["label"]), speaker=composed(row.get("speaker") or "") or None)

@@ -16,6 +16,7 @@ from keras_vitser.corpora.checks import check_speakers_named, integer, known_spe
 from keras_vitser.corpora.choosing import dealt_speakers, shuffled, stratified
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.split import Example, Split
+from keras_vitser.corpora.unreadable import readable
 from keras_vitser.corpora.wording import did_you_mean
 from keras_vitser.errors import ProtocolError
 
@@ -75,6 +76,7 @@ def paper(corpus: Corpus, *, seed: int = 0) -> Split:
     labels = [example.clip.label for example in pool]
     total = math.ceil(len(pool) / 5)
     train, test = stratified(pool, labels, total, seed=seed, purpose="paper")
+    (train, test), left_out = readable(corpus, train=train, test=test)
     return checked_split(
         corpus,
         "paper",
@@ -87,11 +89,12 @@ def paper(corpus: Corpus, *, seed: int = 0) -> Split:
         ],
         leaky=True,
         description=(
-            f"The paper's way, which is leaky: of {len(pool)} images ({len(COPIES)} copies of each clip) "
+            f"The paper's way, which is leaky: of {len(train) + len(test)} images ({len(COPIES)} copies of each clip) "
             f"{len(train)} train and a stratified {len(test)} both choose the epoch and test, "
             f"with copies of the test clips and their speakers in training, seed {seed}."
         ),
         settings={"seed": seed, "copies": len(COPIES)},
+        left_out={**left_out, "validation": left_out["test"]},
     )
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from keras_vitser.corpora.corpus import Corpus
-from keras_vitser.corpora.reading import SOUND_SUFFIXES, FileName, read_named_files
+from keras_vitser.corpora.reading import FileName, read_named_files
 
 LAYOUT = "Actor_01/03-01-06-01-02-01-12.wav"
 TERMS = "Toronto Metropolitan (formerly Ryerson) University: CC BY-NC-SA 4.0"
@@ -45,7 +45,7 @@ def read(folder: str | os.PathLike) -> Corpus:
         terms=TERMS,
         is_left_out=is_song_or_video,
         left_out="song or video",
-        suffixes=SOUND_SUFFIXES | {".mp4"},
+        suffixes=frozenset({".mp4"}),
     )
 
 

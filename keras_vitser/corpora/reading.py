@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from keras_vitser.audio.file_names import existing_path
 from keras_vitser.corpora.corpus import Clip, Corpus
+from keras_vitser.corpora.suffixes import AV_SUFFIXES, said_of, sound_suffixes
 from keras_vitser.corpora.wording import listed
 from keras_vitser.errors import CorpusError
 
-SOUND_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"},
-)
 DEEPEST_LEVEL = 3  # folder above the corpus, corpus, speaker: nothing published lies deeper
 
 _logger = logging.getLogger(__name__)
@@ -40,8 +39,8 @@ def existing_folder(folder: str | os.PathLike, layout: str) -> Path:
 
 
 def absolute(path: str | os.PathLike) -> Path:
-    """The absolute path, `~` expanded and links kept."""
-    return Path(os.path.abspath(Path(path).expanduser()))
+    """The absolute path, `~` expanded and links kept, in the Unicode form in which it is on disk."""
+    return existing_path(os.path.abspath(Path(path).expanduser()))
 
 
 def is_hidden(name: str) -> bool:
@@ -50,13 +49,14 @@ def is_hidden(name: str) -> bool:
 
 
 def sound_files(
-    folder: Path, *, suffixes: frozenset[str] = SOUND_SUFFIXES, deepest_level: int | None = None
+    folder: Path, *, suffixes: frozenset[str] | None = None, deepest_level: int | None = None
 ) -> list[Path]:
     """Sound files below a folder, found by suffix, sorted, hidden files and folders left out.
 
     Args:
         folder: `pathlib.Path` of an existing folder. Links to folders are followed, each folder once.
-        suffixes: Lower-case suffixes with the dot; a file's own suffix may be of any case.
+        suffixes: Lower-case suffixes with the dot; a file's own suffix may be of any case. Defaults to those of
+            the files that are read here.
         deepest_level: Integer. Levels of sub-folders to look into, or `None` for all.
 
     Raises:
@@ -71,6 +71,12 @@ def sound_files(
     >>> [file.name for file in sound_files(folder)]
     ['a.WAV']
     """
+    suffixes = sound_suffixes() if suffixes is None else suffixes
+    return [path for path in files_below(folder, deepest_level) if path.suffix.lower() in suffixes]
+
+
+def files_below(folder: Path, deepest_level: int | None = None) -> list[Path]:
+    """All files below a folder, sorted, hidden ones left out; arguments and errors as for `sound_files`."""
     found: list[Path] = []
     visited: set[str] = set()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
@@ -82,7 +88,7 @@ def sound_files(
         visited.add(real)
         is_deepest = deepest_level is not None and level >= deepest_level
         folders[:] = [] if is_deepest else sorted(name for name in folders if not is_hidden(name))
-        found += [Path(root, name) for name in files if not is_hidden(name) and Path(name).suffix.lower() in suffixes]
+        found += [Path(root, name) for name in files if not is_hidden(name)]
     return sorted(found)
 
 
@@ -96,7 +102,7 @@ def read_named_files(
     terms: str,
     is_left_out: Callable[[Path], bool] = lambda path: False,
     left_out: str = "",
-    suffixes: frozenset[str] = SOUND_SUFFIXES,
+    suffixes: frozenset[str] = frozenset(),
 ) -> Corpus:
     """Reads a corpus whose file names carry label and speaker.
 
@@ -110,20 +116,25 @@ def read_named_files(
         terms: String. The publishers' terms of use.
         is_left_out: Function from a path to whether the file is the corpus' own but not wanted.
         left_out: String. What `is_left_out` finds, for the log.
-        suffixes: Suffixes of files to look at.
+        suffixes: Suffixes of files to look at beside those of sound files.
 
     Raises:
         CorpusError: If the folder is missing, no file name fits, or two different files claim to be one
             recording.
     """
     root = existing_folder(folder, layout)
-    files = sound_files(root, suffixes=suffixes, deepest_level=DEEPEST_LEVEL)
+    suffixes |= sound_suffixes()
+    everything = files_below(root, DEEPEST_LEVEL)
+    files = [path for path in everything if path.suffix.lower() in suffixes]
+    unread = [path for path in everything if path.suffix.lower() in AV_SUFFIXES - suffixes and parse(path)]
     unwanted = [path for path in files if is_left_out(path)]
     wanted = [path for path in files if not is_left_out(path)]
     named = [(path, file_name) for path in wanted if (file_name := parse(path))]
     foreign = [path for path in wanted if not parse(path)]
     if unwanted:
         _logger.warning("%s: left out %d files of %s, such as %s", name, len(unwanted), left_out, unwanted[0].name)
+    if line := said_of(unread, len(files)):
+        _logger.warning("%s: %s", name, line)
     if not named:
         seen = f"{len(files)} sound files, such as {files[0].name}" if files else "no sound file"
         raise CorpusError(

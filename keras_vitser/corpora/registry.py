@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+from keras_vitser.audio.file_names import composed
 from keras_vitser.corpora import crema_d, demo, emodb, folder, manifest, ravdess, savee
 from keras_vitser.corpora.corpus import Corpus
+from keras_vitser.corpora.labels import refuse_labels_alike
 from keras_vitser.corpora.reading import absolute
 from keras_vitser.corpora.wording import did_you_mean
 from keras_vitser.errors import CorpusError
@@ -24,7 +26,14 @@ NAMES: tuple[str, ...] = tuple(_READERS)
 DESCRIPTIONS: dict[str, str] = {name: reader.DESCRIPTION for name, reader in _READERS.items()}
 
 
-def load(name: str, folder: str | os.PathLike | None = None, classes: Sequence[str] | None = None) -> Corpus:
+def load(
+    name: str,
+    folder: str | os.PathLike | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    labels_as_written: bool = False,
+    missing_ok: bool = False,
+) -> Corpus:
     """Reads a corpus from disk. No sound is decoded.
 
     Args:
@@ -33,13 +42,17 @@ def load(name: str, folder: str | os.PathLike | None = None, classes: Sequence[s
             which is then made in the user's cache folder.
         classes: Labels to keep, at least two, or `None` for all. The order of `Corpus.labels` stays the
             corpus'.
+        labels_as_written: Boolean. Whether labels that differ only in case are classes of their own; else they
+            are refused.
+        missing_ok: Boolean. Whether some of the files that a manifest lists may be missing: for who checks all
+            recordings afterwards. A manifest of which none is there is refused.
 
     Returns:
         A `Corpus`.
 
     Raises:
         CorpusError: If the name is unknown, the folder is missing or is not the corpus, a class is unknown or
-            listed twice, or fewer than two classes are left.
+            listed twice, two labels differ only in case, or fewer than two classes are left.
 
     Example:
 
@@ -56,9 +69,11 @@ def load(name: str, folder: str | os.PathLike | None = None, classes: Sequence[s
             f"Corpus {name!r} is read from disk, so `folder` must say where it lies. Received: None. "
             f"{DESCRIPTIONS[name]}"
         )
-    corpus = _READERS[name].read(folder)
+    corpus = manifest.read(folder, missing_ok=missing_ok) if name == "manifest" else _READERS[name].read(folder)
     if classes is not None:
         corpus = _keep_classes(corpus, classes)
+    if not labels_as_written:
+        refuse_labels_alike(corpus)
     if len(corpus.labels) < 2:
         raise CorpusError(
             f"A corpus needs at least two classes. Received: {name!r} from {corpus.folder} with "
@@ -67,8 +82,13 @@ def load(name: str, folder: str | os.PathLike | None = None, classes: Sequence[s
     return corpus
 
 
-def load_any(path: str | os.PathLike) -> Corpus:
+def load_any(path: str | os.PathLike, *, labels_as_written: bool = False, missing_ok: bool = False) -> Corpus:
     """Reads recordings of one's own: a `.csv` file as a manifest, a folder as one sub-folder a class.
+
+    Args:
+        path: The CSV or the folder.
+        labels_as_written: As for `load`.
+        missing_ok: As for `load`.
 
     Raises:
         CorpusError: If the path is neither, or its content is not such a corpus.
@@ -80,9 +100,9 @@ def load_any(path: str | os.PathLike) -> Corpus:
     """
     where = absolute(path)
     if where.is_dir():
-        return load("folder", where)
+        return load("folder", where, labels_as_written=labels_as_written)
     if where.suffix.lower() == ".csv":
-        return load("manifest", where)
+        return load("manifest", where, labels_as_written=labels_as_written, missing_ok=missing_ok)
     raise CorpusError(
         "Recordings are given as a .csv manifest or as a folder with one sub-folder a class. "
         f"Received: {where}, which {'is neither' if where.exists() else 'does not exist'}. "
@@ -93,6 +113,7 @@ def load_any(path: str | os.PathLike) -> Corpus:
 def _keep_classes(corpus: Corpus, classes: Sequence[str]) -> Corpus:
     if isinstance(classes, str):
         raise CorpusError(f"`classes` must be a list of labels. Received: {classes!r}. Write [{classes!r}, ...].")
+    classes = [composed(label) if isinstance(label, str) else label for label in classes]
     for label in classes:
         if label not in corpus.labels:
             raise CorpusError(

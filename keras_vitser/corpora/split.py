@@ -44,6 +44,8 @@ class Split:
         description: String. One sentence: the parts, how each was made, fold and seed.
         settings: Dictionary of plain values: the protocol's settings as resolved (seed, copies, test
             speakers, ...).
+        left_out: Dictionary from the name of a part to its number of recordings that cannot be read, which are
+            left out.
 
     Example:
 
@@ -63,6 +65,7 @@ class Split:
     speakers_shared: bool
     description: str
     settings: dict[str, Any] = field(hash=False)
+    left_out: dict[str, int] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:
         return (

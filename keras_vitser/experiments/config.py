@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from keras_vitser.audio import COPIES, SAMPLING_RATE
+from keras_vitser.audio.frames import clip_samples, frame_count
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments.layered_yaml import set_value
 
@@ -32,6 +33,11 @@ class CorpusSection(Section):
     """savee, emodb, crema_d, ravdess, manifest, folder or demo; `keras-vitser corpora` says what each is."""
     classes: list[str] | None = None
     """The classes to keep. Unset: all."""
+    labels_as_written: bool = False
+    """Whether labels that differ only in case are classes of their own; else they are refused."""
+    leave_out_unreadable: bool = False
+    """Whether recordings that cannot be read are left out of the split, and counted beside its scores; else they are
+    refused, all in one error, before any work starts."""
 
 
 class ProtocolSection(Section):
@@ -83,7 +89,7 @@ class FrontEndSection(Section):
     @property
     def columns(self) -> int:
         """Columns of the image."""
-        return self.frames or int(self.clip_seconds * SAMPLING_RATE) // self.hop_length + 1
+        return self.frames or frame_count(clip_samples(self.clip_seconds, SAMPLING_RATE), self.hop_length)
 
 
 class AugmentationSection(Section):

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_vitser.corpora import Split, find_leaks
+from keras_vitser.corpora.unreadable import left_out_sentence
 from keras_vitser.distillation.checkpoints import Checkpoints
 from keras_vitser.distillation.resumable_fit import FEATURES
 from keras_vitser.errors import ConfigError, KerasViTSERError, RunFolderError
@@ -46,8 +47,8 @@ class Run:
 
     Attributes:
         folder: The run folder.
-        metrics: What `metrics.json` holds: `protocol`, `leaky`, and the scores of `teacher`
-            and `student`, with chance.
+        metrics: What `metrics.json` holds: `protocol`, `leaky`, the recordings that were `left_out`,
+            and the scores of `teacher` and `student`, with chance.
         sentences: The scores as one line a network.
 
     Example:
@@ -93,7 +94,7 @@ def run(
         ConfigError: The config is wrong.
         CorpusError: The data is not the corpus.
         ProtocolError: The corpus cannot be split so.
-        AudioError: A recording cannot be used.
+        UnreadableRecordingsError: Recordings cannot be read; the message names them all.
         LeakageError: A given network was trained on a test clip or test speaker.
 
     Example:
@@ -107,7 +108,7 @@ def run(
         (32, 0.25)
     """
     config = load_config(config, overrides)
-    prepared = _prepare(config, data)
+    prepared = _prepare(config, lambda refuse: preparation.readable_split_of(config, data, refuse, progress))
     split = prepared.split
     folder = RunFolder.create(runs, f"{split.corpus.name}_{split.protocol}_s{config.seed}")
     log.info("run folder %s", folder.path)
@@ -138,6 +139,7 @@ def resume(
     Raises:
         RunFolderError: The folder is no run folder, another process works in it, it cannot be written, or the
             recordings are not those that the run began with.
+        UnreadableRecordingsError: Recordings cannot be read that could be as the run began.
         CheckpointError: The checkpoints are damaged, or of another backend.
         CorpusError: The data is not the corpus.
 
@@ -161,9 +163,10 @@ def resume(
         return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
     with folder.lock():
         config = load_config(folder.path / "config.yaml")
-        prepared = _prepare(config, folder.read_json("environment.json")["data"] if data is None else data)
-        folder.check_split(prepared.split)
-        return _finish(prepared, folder, progress)
+        place = folder.read_json("environment.json")["data"] if data is None else data
+        return _finish(
+            _prepare(config, lambda refuse: _split_again(folder, config, place, refuse, progress)), folder, progress
+        )
 
 
 @dataclass(frozen=True)
@@ -177,14 +180,27 @@ class _Prepared:
     networks: dict[str, keras.Model]
 
 
-def _prepare(config: Config, data: str | os.PathLike | None) -> _Prepared:
+def _prepare(config: Config, divide: Callable[[Callable[[Split], None]], Split]) -> _Prepared:
+    """Prepares a run; `divide` gives its split, and calls what it is given with it before it reads recordings."""
     front_end = preparation.front_end_of(config)
     given = _given_networks(config, front_end)
-    split = preparation.split_of(config, data)
-    for network in given.values():
-        provenance.refuse_leaks(network.recognizer.provenance, split, network.source)
+
+    def refuse_leaks(split: Split) -> None:
+        for network in given.values():
+            provenance.refuse_leaks(network.recognizer.provenance, split, network.source)
+
+    split = divide(refuse_leaks)
     keras.utils.set_random_seed(config.seed)
     return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given))
+
+
+def _split_again(folder: RunFolder, config: Config, data: str | os.PathLike | None, refuse, progress) -> Split:
+    """The split of a run that was begun before: what was left out then is left out now, and nothing else."""
+    split = preparation.split_of(config, data, folder.left_out())
+    folder.check_split(split)
+    refuse(split)
+    preparation.refuse_unreadable(config, split.corpus, progress)
+    return split
 
 
 def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int, int], None]) -> Run:
@@ -341,6 +357,11 @@ class _Experiment:
             "leaky": split.leaky,
             "split": split.description,
             "leaks": find_leaks(split).sentence(),
+            "left_out": {
+                "recordings": len(split.corpus.unreadable),
+                **split.left_out,
+                "sentence": left_out_sentence(split.corpus, split.left_out),
+            },
             "given": {
                 role: {"folder": str(given.folder), "sha256": given.sha256} for role, given in self.given.items()
             },
@@ -367,7 +388,7 @@ class _Experiment:
                 history = self.given["teacher"].recognizer.provenance
             if place.exists():  # whole, from before the run was stopped
                 continue
-            card = model_card(role, self.networks[role], labels[role], self.split, line)
+            card = model_card(role, self.networks[role], self.front_end, labels[role], self.split, line)
             Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
 
     def _write_pictures_and_report(self, scores: dict[str, Scores]) -> None:

@@ -23,12 +23,14 @@ from dataclasses import asdict
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_vitser.audio import Augmentation, augment, read_waveform
-from keras_vitser.corpora import Example
+from keras_vitser.corpora import Clip, Example
+from keras_vitser.errors import AudioError, CorpusError, KerasViTSERError
 from keras_vitser.files import whole_file
 from keras_vitser.layers import LogMelImage
 
@@ -89,35 +91,79 @@ class ImageCache:
             else:
                 images[index] = stored
         done = len(examples) - len(missing)
+        told = _from(done, len(examples), progress)
         waveforms = self._waveforms(examples[index] for index in missing)
-        storing = ()
-        # A batch is flushed to disk, which is mostly waiting, while the next one is computed.
-        with closing(waveforms), ThreadPoolExecutor(_BATCH) as writers:
-            for start in range(0, len(missing), _BATCH):
-                if progress:
-                    progress(done + start, len(examples))
-                batch = self._compute(list(islice(waveforms, _BATCH)))
-                indices = missing[start : start + _BATCH]
-                for index, image in zip(indices, batch, strict=True):
-                    images[index] = image
-                list(storing)
-                storing = writers.map(_store, [paths[index] for index in indices], batch)
-            list(storing)
-        if progress:
-            progress(len(examples), len(examples))
+        computed = self._computed(waveforms, [paths[index] for index in missing], told)
+        for index, image in zip(missing, computed, strict=True):
+            images[index] = image
+        told(len(missing))
         return images.as_array()
 
-    def _waveforms(self, examples: Iterator[Example]) -> Iterator[np.ndarray]:
+    def unreadable(
+        self, clips: Sequence[Clip], progress: Callable[[int, int], None] | None = None
+    ) -> dict[Clip, KerasViTSERError]:
+        """Reads every clip whose image is not kept yet, and keeps the image; so nothing is read twice.
+
+        Args:
+            clips: The clips, as they were recorded.
+            progress: Called with the number of clips done and the number of all.
+
+        Returns:
+            Why a clip cannot be used, by clip and in their order; nothing for those that can.
+        """
+        reasons, missing = {}, {}
+        for clip in clips:
+            try:
+                path = self._path(Example(clip))
+            except CorpusError as error:  # it cannot even be opened, and reading it says why
+                outcome = self._waveform_or_reason(Example(clip))
+                reasons[clip] = outcome if isinstance(outcome, KerasViTSERError) else error
+                continue
+            if not path.is_file():
+                missing[clip] = path
+        told = _from(len(clips) - len(missing), len(clips), progress)
+        outcomes = self._waveforms(map(Example, missing), self._waveform_or_reason)
+        for clip, outcome in zip(missing, self._computed(outcomes, list(missing.values()), told), strict=True):
+            if isinstance(outcome, KerasViTSERError):
+                reasons[clip] = outcome
+        told(len(missing))
+        return {clip: reasons[clip] for clip in clips if clip in reasons}
+
+    def _computed(self, outcomes, paths: list[Path], told: Callable[[int], None]) -> Iterator[Any]:
+        """The image of each waveform, which is also stored at its path; an error in a waveform's place stays."""
+        storing = ()
+        # A batch is flushed to disk, which is mostly waiting, while the next one is computed.
+        with closing(outcomes), ThreadPoolExecutor(_BATCH) as writers:
+            for start in range(0, len(paths), _BATCH):
+                told(start)
+                batch = list(islice(outcomes, _BATCH))
+                heard = [place for place, outcome in enumerate(batch) if isinstance(outcome, np.ndarray)]
+                images = self._compute([batch[place] for place in heard]) if heard else ()
+                list(storing)
+                storing = writers.map(_store, [paths[start + place] for place in heard], images)
+                for place, image in zip(heard, images, strict=True):
+                    batch[place] = image
+                yield from batch
+            list(storing)
+
+    def _waveforms(self, examples: Iterator[Example], read: Callable[[Example], Any] | None = None) -> Iterator[Any]:
         """The waveforms in order, read in threads and not further ahead than `_READ_AHEAD`."""
+        read = read or self._waveform
         with ThreadPoolExecutor(_READERS) as pool:
-            ahead = deque(pool.submit(self._waveform, example) for example in islice(examples, _READ_AHEAD))
+            ahead = deque(pool.submit(read, example) for example in islice(examples, _READ_AHEAD))
             try:
                 while ahead:
                     waveform = ahead.popleft().result()
-                    ahead.extend(pool.submit(self._waveform, example) for example in islice(examples, 1))
+                    ahead.extend(pool.submit(read, example) for example in islice(examples, 1))
                     yield waveform
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def _waveform_or_reason(self, example: Example) -> np.ndarray | KerasViTSERError:
+        try:
+            return self._waveform(example)
+        except (AudioError, CorpusError) as error:
+            return error
 
     def _path(self, example: Example) -> Path:
         parts = [example.clip.content_hash, example.copy]
@@ -136,6 +182,11 @@ class ImageCache:
         for row, waveform in zip(batch, waveforms, strict=False):
             row[: len(waveform)] = waveform
         return _compiled(json.dumps(self.front_end.get_config()))(batch)[: len(waveforms)]
+
+
+def _from(done: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
+    """Progress of what is left, where so many of all are done."""
+    return lambda more: progress(done + more, total) if progress else None
 
 
 @lru_cache(maxsize=4)

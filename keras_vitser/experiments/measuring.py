@@ -1,13 +1,15 @@
 """Measuring a trained model on a corpus, on nothing that it was trained on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keras_vitser.audio import read_waveform
-from keras_vitser.corpora import Corpus
-from keras_vitser.errors import CorpusError, LeakageError
+from keras_vitser.audio.file_names import composed
+from keras_vitser.corpora import Clip, Corpus
+from keras_vitser.corpora.unreadable import left_out_sentence, unreadable_error
+from keras_vitser.errors import AudioError, CorpusError, LeakageError
 from keras_vitser.evaluation import Scores, score, sentence
 from keras_vitser.recognizer import Recognizer
 
@@ -39,6 +41,8 @@ def evaluate_model(
     recognizer: Recognizer,
     corpus: Corpus,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
+    *,
+    leave_out_unreadable: bool = False,
 ) -> Measured:
     """Measures a recognizer on the clips of a corpus that it was neither trained on nor chosen by.
 
@@ -46,6 +50,8 @@ def evaluate_model(
         recognizer: The model. Its provenance says what it knows.
         corpus: The clips; each label must be one of the recognizer's.
         progress: Called with a task's name, the clips done and the clips of all.
+        leave_out_unreadable: Bool. Whether recordings that cannot be read are left out and counted in the notes; else
+            they are refused, all in one error.
 
     Returns:
         The `Measured` scores.
@@ -53,7 +59,7 @@ def evaluate_model(
     Raises:
         CorpusError: The corpus has a label that the model does not know.
         LeakageError: The model was trained on every clip.
-        AudioError: A recording cannot be used.
+        UnreadableRecordingsError: Recordings cannot be read; the message names them all.
 
     Example:
         >>> from keras_vitser import corpora
@@ -62,37 +68,60 @@ def evaluate_model(
         >>> evaluate_model(Recognizer(ViTSER.student(2, depth=1), demo.labels), demo).scores.clips
         96
     """
-    unknown = sorted(set(corpus.labels) - set(recognizer.labels))
+    labels = [composed(label) for label in recognizer.labels]
+    unknown = sorted({composed(label) for label in corpus.labels} - set(labels))
     if unknown:
         raise CorpusError(
             f"{corpus.name} has clips of {', '.join(unknown)}, and the model knows {', '.join(recognizer.labels)}; "
             "leave those clips out"
         )
     known = recognizer.provenance
-    clips = [clip for clip in corpus.clips if clip.content_hash not in known.clips]
+    clips = [clip for clip in corpus.clips if not _is_known(clip, known)]
     if not clips:
         raise LeakageError(f"the model was trained on all {len(corpus)} clips of {corpus.name}; give it others")
-    answers = []
-    for start in range(0, len(clips), _CHUNK):
-        progress("clips", start, len(clips))
-        rate = recognizer.front_end.sampling_rate
-        waveforms = [
-            read_waveform(clip.path, sampling_rate=rate)[: recognizer.front_end.clip_samples]
-            for clip in clips[start : start + _CHUNK]
-        ]
-        answers += recognizer.predict(waveforms, sampling_rate=rate, batch_size=_CHUNK)
-    progress("clips", len(clips), len(clips))
+    left_out = len(corpus) - len(clips)
+    answers, reasons = _answers(recognizer, clips, progress, leave_out_unreadable)
+    if reasons and not answers:
+        raise unreadable_error(corpus, reasons)
+    clips = [clip for clip in clips if clip not in reasons]
     speakers = [clip.speaker for clip in clips]
     scores = score(
-        np.array([recognizer.labels.index(clip.label) for clip in clips]),
+        np.array([labels.index(composed(clip.label)) for clip in clips]),
         np.stack([answer.probabilities for answer in answers]),
         recognizer.labels,
         None if None in speakers else speakers,
     )
-    heard = sum(f"{corpus.name}/{speaker}" in known.speakers for speaker in speakers)
-    left_out = len(corpus) - len(clips)
+    known_speakers = {composed(speaker) for speaker in known.speakers}
+    heard = sum(composed(f"{corpus.name}/{speaker}") in known_speakers for speaker in speakers)
     line = sentence(scores, "unseen clips", leaky=False)
-    return Measured(scores, line, _notes(known, left_out, heard, speakers))
+    unreadable = left_out_sentence(replace(corpus, unreadable=frozenset(reasons)))
+    notes = (*([unreadable] if unreadable else ()), *_notes(known, left_out, heard, speakers))
+    return Measured(scores, line, notes)
+
+
+def _is_known(clip: Clip, known) -> bool:
+    try:
+        return clip.content_hash in known.clips
+    except CorpusError:  # what cannot even be opened is told with all that cannot be read
+        return False
+
+
+def _answers(recognizer: Recognizer, clips: list[Clip], progress, goes_on: bool) -> tuple[list, dict[Clip, AudioError]]:
+    """The answers to what can be read, none where it shall not go on without the rest; and why the rest cannot."""
+    rate, length = recognizer.front_end.sampling_rate, recognizer.front_end.clip_samples
+    answers, reasons = [], {}
+    for start in range(0, len(clips), _CHUNK):
+        progress("clips", start, len(clips))
+        waveforms = []
+        for clip in clips[start : start + _CHUNK]:
+            try:
+                waveforms.append(read_waveform(clip.path, sampling_rate=rate)[:length])
+            except AudioError as error:
+                reasons[clip] = error
+        if waveforms and (goes_on or not reasons):
+            answers += recognizer.predict(waveforms, sampling_rate=rate, batch_size=_CHUNK)
+    progress("clips", len(clips), len(clips))
+    return (answers if goes_on or not reasons else []), reasons
 
 
 def _notes(known, left_out: int, heard: int, speakers: list[str | None]) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ class SpeechEmotion(mlflow.pyfunc.PythonModel):
     """From waveforms, float32 `(batch, samples)` at 16 kHz, to a table with a row a waveform.
 
     Its columns are `label`, `score` (the label's probability) and `probability_<label>` for each class. Of a waveform
-    longer than the network's 4 s the first 4 s are used; a shorter one is padded with zeros.
+    longer than the network's window (its model card says how long) the beginning is used; a shorter one is padded with
+    zeros.
     """
 
     def load_context(self, context):

@@ -1,18 +1,25 @@
 """From a config and recordings to the images of a split; runs and searches share it."""
 
+import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from keras_vitser import corpora
 from keras_vitser.audio import Augmentation
-from keras_vitser.corpora import Split, cache_folder, protocols
-from keras_vitser.errors import ConfigError
+from keras_vitser.corpora import Clip, Corpus, Split, cache_folder, protocols
+from keras_vitser.corpora.unreadable import by_reason, unreadable_error
+from keras_vitser.errors import ConfigError, KerasViTSERError
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.image_cache import ImageCache
+from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.stages import Part
 from keras_vitser.layers import LogMelImage
+
+log = logging.getLogger(__name__)
 
 
 def front_end_of(config: Config) -> LogMelImage:
@@ -31,8 +38,14 @@ def front_end_of(config: Config) -> LogMelImage:
         raise ConfigError(f"front_end: {error}") from None
 
 
-def split_of(config: Config, data: str | os.PathLike | None) -> Split:
-    """The recordings, divided as the config says.
+def split_of(config: Config, data: str | os.PathLike | None, left_out: Collection[Sequence] = ()) -> Split:
+    """The recordings, divided as the config says. No recording is decoded.
+
+    Args:
+        config: The config.
+        data: Where the recordings are.
+        left_out: Path (from the corpus' folder), label and speaker of recordings that were found to be unreadable. Now
+            they may be gone, or mended.
 
     Raises:
         CorpusError: The data is not the corpus.
@@ -43,11 +56,68 @@ def split_of(config: Config, data: str | os.PathLike | None) -> Split:
         >>> len(split_of(load_config("demo"), None).test)
         32
     """
-    corpus = corpora.load(config.corpus.name, data, config.corpus.classes)
-    settings = {"seed": config.seed, **config.protocol.settings()}
-    if config.protocol.name != "paper":
-        settings["copies"] = config.augmentation.copies
-    return protocols.split(corpus, config.protocol.name, **settings)
+    corpus = _corpus_of(config, data)
+    here = {corpus.relative_path(clip): clip for clip in corpus.clips} if left_out else {}
+    gone = [
+        Clip(Path(os.path.normpath(corpus.folder / path)), label, speaker)
+        for path, label, speaker in left_out
+        if path not in here
+    ]
+    unreadable = frozenset([*gone, *(here[path] for path, _, _ in left_out if path in here)])
+    return _divided(config, replace(corpus, clips=(*corpus.clips, *gone), unreadable=unreadable))
+
+
+def readable_split_of(
+    config: Config,
+    data: str | os.PathLike | None,
+    refuse: Callable[[Split], None] = lambda split: None,
+    progress: Callable[[str, int, int], None] = lambda task, done, total: None,
+) -> Split:
+    """`split_of`, after every recording was read once; the images that come of it are kept for `parts_of`.
+
+    Args:
+        config: The config; it says whether recordings that cannot be read are refused or left out.
+        data: Where the recordings are.
+        refuse: Called with the split, the first time before anything is read, so that it may raise early.
+        progress: Called with a task, the steps done and all its steps.
+
+    Raises:
+        UnreadableRecordingsError: Recordings cannot be read; the message names them all.
+        CorpusError: The data is not the corpus.
+        ProtocolError: It cannot be divided so.
+        RunFolderError: The images cannot be kept.
+
+    Example:
+        >>> from keras_vitser.experiments.config_files import load_config
+        >>> config = load_config("demo", {"front_end": {"n_mels": 16, "frames": 16},
+        ...     "teacher.patch_size": [16, 1], "student.patch_size": [16, 1]})
+        >>> readable_split_of(config, None).left_out
+        {'train': 0, 'validation': 0, 'test': 0}
+    """
+    corpus = _corpus_of(config, data)
+    if all(os.access(clip.path, os.R_OK) for clip in corpus.clips):  # else dividing stops at the first that is not
+        refuse(_divided(config, corpus))
+    reasons = _unreadable(config, corpus, progress)
+    if reasons and not config.corpus.leave_out_unreadable:
+        raise unreadable_error(corpus, reasons)
+    if reasons:
+        log.warning("recordings that cannot be read are left out: %s", by_reason(corpus, reasons))
+    split = _divided(config, replace(corpus, unreadable=frozenset(reasons)))
+    refuse(split)
+    return split
+
+
+def refuse_unreadable(
+    config: Config, corpus: Corpus, progress: Callable[[str, int, int], None] = lambda task, done, total: None
+) -> None:
+    """Reads every recording that is not left out already, of a run that was begun before.
+
+    Raises:
+        UnreadableRecordingsError: Recordings cannot be read; the message names them all.
+        RunFolderError: The images cannot be kept.
+    """
+    if reasons := _unreadable(config, corpus, progress):
+        raise unreadable_error(corpus, reasons, "They could be read as the run began: mend them, or begin a new run")
 
 
 def parts_of(
@@ -76,9 +146,7 @@ def parts_of(
         >>> parts_of(config, front_end_of(config), split_of(config, None), ["test"])[0].images.shape
         (32, 16, 16, 1)
     """
-    augmentation = config.augmentation
-    strengths = Augmentation(augmentation.noise_snr_db, augmentation.speed, augmentation.shift_seconds)
-    cache = ImageCache(cache_folder(), front_end, strengths, config.seed)
+    cache = _cache(config, front_end)
     parts = []
     for name in names:
         examples = getattr(split, name)
@@ -86,3 +154,35 @@ def parts_of(
         labels = np.array([split.corpus.label_index(example.clip) for example in examples], np.int32)
         parts.append(Part(images, labels))
     return parts
+
+
+def _corpus_of(config: Config, data: str | os.PathLike | None) -> Corpus:
+    section = config.corpus
+    return corpora.load(
+        section.name, data, section.classes, labels_as_written=section.labels_as_written, missing_ok=True
+    )
+
+
+def _divided(config: Config, corpus: Corpus) -> Split:
+    settings = {"seed": config.seed, **config.protocol.settings()}
+    if config.protocol.name != "paper":
+        settings["copies"] = config.augmentation.copies
+    return protocols.split(corpus, config.protocol.name, **settings)
+
+
+def _unreadable(config: Config, corpus: Corpus, progress: Callable[[str, int, int], None]) -> dict[Clip, Exception]:
+    clips = [clip for clip in corpus.clips if clip not in corpus.unreadable]
+    try:
+        return _cache(config, front_end_of(config)).unreadable(
+            clips, lambda done, total: progress("recordings", done, total)
+        )
+    except OSError as error:
+        if isinstance(error, KerasViTSERError):
+            raise
+        raise RunFolder(cache_folder()).cannot_be_written(error) from error
+
+
+def _cache(config: Config, front_end: LogMelImage) -> ImageCache:
+    augmentation = config.augmentation
+    strengths = Augmentation(augmentation.noise_snr_db, augmentation.speed, augmentation.shift_seconds)
+    return ImageCache(cache_folder(), front_end, strengths, config.seed)

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_vitser.audio.file_names import composed
 from keras_vitser.corpora import Example, Split
 from keras_vitser.errors import ConfigError, LeakageError
 from keras_vitser.recognizer import Provenance, Recognizer
@@ -35,7 +36,8 @@ def refuse_leaks(heard: Provenance, split: Split, name: str) -> None:
             f"{name} was trained on {clips} of the {len(split.test)} test clips of this split; "
             "take a network that was trained under the same split, or choose another fold"
         )
-    speakers = set() if split.speakers_shared else heard.speakers & _test_speakers(split.test, split)
+    known = {composed(speaker) for speaker in heard.speakers}  # older versions kept the form of the table
+    speakers = set() if split.speakers_shared else known & _test_speakers(split.test, split)
     if speakers:
         raise LeakageError(
             f"{name} was trained on the test speakers {', '.join(sorted(speakers))}; take a network that was "

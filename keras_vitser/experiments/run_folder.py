@@ -154,9 +154,22 @@ class RunFolder:
             "leaky": split.leaky,
             "split": split.description,
         }
-        place = {"data": None if data is None else os.path.abspath(data), "recordings": recordings}
+        corpus = split.corpus
+        unreadable = [clip for clip in corpus.clips if clip in corpus.unreadable]
+        left_out = [[corpus.relative_path(clip), clip.label, clip.speaker] for clip in unreadable]
+        if left_out:
+            recordings["left_out"] = len(left_out)
+        place = {
+            "data": None if data is None else os.path.abspath(data),
+            "recordings": recordings,
+            "left_out": left_out,
+        }
         self.write_json("environment.json", environment() | place)
         self.write_text("split.csv", _split_table(split))
+
+    def left_out(self) -> list[list[str | None]]:
+        """Path (from the corpus' folder), label and speaker of each recording that was left out as the run began."""
+        return self.read_json("environment.json").get("left_out", [])
 
     def check_split(self, split: Split) -> None:
         """Makes sure that the recordings are divided as they were when the run began.

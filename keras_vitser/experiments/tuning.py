@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_vitser.corpora import Split
+from keras_vitser.corpora.unreadable import left_out_sentence
 from keras_vitser.errors import KerasViTSERError, ProtocolError, TuningError
 from keras_vitser.experiments import preparation, tuning_workers
 from keras_vitser.experiments.config import Config
@@ -34,6 +35,7 @@ class Search:
         trials: All trials in order.
         chance: UA of guessing.
         clips: Clips of the validation part.
+        left_out: How many recordings were left out because they cannot be read, a sentence, or `""`.
 
     Example:
         >>> Search(Path("runs/one"), (), 0.25, 32).best_config.as_posix()
@@ -44,6 +46,7 @@ class Search:
     trials: tuple[Trial, ...]
     chance: float
     clips: int
+    left_out: str = ""
 
     @property
     def best(self) -> list[Trial]:
@@ -66,7 +69,9 @@ def tune(
     resume: str | os.PathLike | None = None,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> Search:
-    """Searches the space of a config for the highest validation UA. The test part is never read.
+    """Searches the space of a config for the highest validation UA. The test part is never heard.
+
+    Of all recordings, those of the test part too, is checked that they can be read, before the first trial.
 
     With the environment variables KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, this
     process is KerasTuner's chief (an id with `chief` in it), who hands out the trials of a search, or a worker, who
@@ -87,6 +92,7 @@ def tune(
     Raises:
         ConfigError: The config or the space is wrong.
         CorpusError: The data is not the corpus.
+        UnreadableRecordingsError: Recordings cannot be read; the message names them all.
         ProtocolError: The protocol chooses by the test part, or the corpus cannot be split so.
         RunFolderError: The folder is no search, is worked in, cannot be written, or the recordings are others.
         TuningError: No trial succeeded, three in a row failed, or the processes of a search keep ending.
@@ -109,7 +115,7 @@ def tune(
     if resume is None and part == WORKER:
         raise TuningError("a worker goes on with the chief's search: name its folder (keras-vitser tune --resume RUN)")
     if resume is None:
-        folder, config, split = _begin(with_space(load_config(config, overrides)), data, runs)
+        folder, config, split = _begin(with_space(load_config(config, overrides)), data, runs, progress)
     else:
         folder, config, split, data = taken_up(resume, data)
     hypermodel = ViTSERHyperModel(config, len(split.corpus.labels))
@@ -119,6 +125,8 @@ def tune(
     if part == WORKER:
         take_part(folder, hypermodel, split, progress)
         return _result(folder, hypermodel, split)
+    if resume is not None and part != WORKER:
+        preparation.refuse_unreadable(config, split.corpus, progress)
     if part == ALONE:
         parts = parts_of(hypermodel.config, split, progress)
 
@@ -151,14 +159,9 @@ def _followed(work, folder: RunFolder, hypermodel: ViTSERHyperModel, split: Spli
     return search
 
 
-def _begin(config: Config, data, runs) -> tuple[RunFolder, Config, Split]:
+def _begin(config: Config, data, runs, progress) -> tuple[RunFolder, Config, Split]:
     preparation.front_end_of(config)
-    split = preparation.split_of(config, data)
-    if set(split.validation) & set(split.test):
-        raise ProtocolError(
-            f"protocol {split.protocol!r} chooses by the test part, and a search must not; take another: "
-            "--protocol random, for instance"
-        )
+    split = preparation.readable_split_of(config, data, _refuse_choice_by_test, progress)
     folder = RunFolder.create(runs, f"tune_{split.corpus.name}_{split.protocol}_s{config.seed}")
     folder.figures.rmdir()
     (folder.path / PROJECT).mkdir()
@@ -167,9 +170,18 @@ def _begin(config: Config, data, runs) -> tuple[RunFolder, Config, Split]:
     return folder, config, split
 
 
+def _refuse_choice_by_test(split: Split) -> None:
+    if set(split.validation) & set(split.test):
+        raise ProtocolError(
+            f"protocol {split.protocol!r} chooses by the test part, and a search must not; take another: "
+            "--protocol random, for instance"
+        )
+
+
 def _result(folder: RunFolder, hypermodel: ViTSERHyperModel, split: Split) -> Search:
     trials = tuple(read_trials(folder, hypermodel.exact))
-    return Search(folder.path, trials, 1 / len(split.corpus.labels), len(split.validation))
+    left_out = left_out_sentence(split.corpus, split.left_out)
+    return Search(folder.path, trials, 1 / len(split.corpus.labels), len(split.validation), left_out)
 
 
 def _finish(folder: RunFolder, hypermodel: ViTSERHyperModel, split: Split) -> Search:

@@ -31,7 +31,7 @@ def taken_up(
         raise RunFolderError(f"{path}: is no search of `keras-vitser tune`; a run goes on with keras-vitser train")
     config = load_config(folder.path / "config.yaml")
     data = folder.read_json("environment.json")["data"] if data is None else data
-    split = preparation.split_of(config, data)
+    split = preparation.split_of(config, data, folder.left_out())
     folder.check_split(split)
     return folder, config, split, data
 

@@ -31,7 +31,7 @@ def clips_of_test(run: str | os.PathLike, data: str | None) -> list[Clip]:
     folder = RunFolder.open(run)
     if data is None:
         data = folder.read_json("environment.json")["data"]
-    split = split_of(load_config(folder.path / "config.yaml"), data)
+    split = split_of(load_config(folder.path / "config.yaml"), data, folder.left_out())
     folder.check_split(split)
     return [example.clip for example in split.test if example.copy == 0]
 

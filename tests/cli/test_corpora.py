@@ -1,6 +1,7 @@
 """`keras-vitser corpora`."""
 
 import json
+import shutil
 
 import pytest
 
@@ -50,6 +51,24 @@ def test_an_unknown_corpus(command):
 
 def test_a_corpus_that_is_not_there(command, tmp_path):
     assert "nowhere" in command("corpora", "savee", "--data", tmp_path / "nowhere").refusal
+
+
+def test_labels_that_differ_only_in_case(command, class_folders, tmp_path):
+    for label in ("Angry", "angry"):
+        shutil.copytree(class_folders / "upset", tmp_path / label)
+    line = command("corpora", "folder", "--data", tmp_path).refusal
+    assert "'Angry' (8 clips) beside 'angry' (8 clips)" in line
+    ended = command("corpora", "folder", "--data", tmp_path, "--labels-as-written", "--json")
+    assert list(json.loads(ended.out)["counts"]) == ["Angry", "angry"]
+
+
+def test_files_that_are_left_out_are_said_in_one_line(command, class_folders, tmp_path):
+    place = shutil.copytree(class_folders, tmp_path / "clips")
+    (place / "calm" / "notes.txt").write_text("none")
+    ended = command("corpora", "folder", "--data", place)
+    assert ended.code == 0
+    assert ended.err.count("\n") == 1
+    assert "folder: left out 1 of 17 files by their suffix: .txt 1" in ended.err
 
 
 def test_a_place_without_a_name(command, tmp_path):

@@ -1,6 +1,7 @@
 """`keras-vitser evaluate`."""
 
 import json
+import shutil
 
 import pytest
 
@@ -27,6 +28,22 @@ def test_json_is_the_scores(command, model, class_folders):
     assert (answer["clips"], answer["chance"]["uniform"]) == (16, 0.5)
     assert [row["label"] for row in answer["per_class"]] == ["calm", "upset"]
     assert len(answer["notes"]) == 2
+
+
+def test_recordings_that_cannot_be_read(command, model, class_folders, tmp_path):
+    place = shutil.copytree(class_folders, tmp_path / "clips")
+    (place / "calm" / "empty.wav").touch()
+    (place / "upset" / "text.wav").write_text("no sound")
+    line = command("evaluate", model, "--data", place).refusal
+    assert "2 of 18 recordings" in line
+    assert "calm/empty.wav: is an empty file" in line
+    assert "upset/text.wav: is not a sound file" in line
+    assert "--leave-out-unreadable" in line
+    ended = command("evaluate", model, "--data", place, "--leave-out-unreadable")
+    assert ended.code == 0, ended.err
+    assert "16 clips" in ended.out
+    note = "note: 2 of 18 recordings cannot be read and are left out: calm/empty.wav, upset/text.wav."
+    assert note in ended.out.splitlines()
 
 
 def test_labels_that_the_model_does_not_know(command, model):

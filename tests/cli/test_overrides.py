@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_vitser.cli.overrides import overrides_of
+from keras_vitser.cli.overrides import of_corpus, overrides_of
 from keras_vitser.experiments import load_config
 
 pytestmark = pytest.mark.backends("tensorflow")
@@ -34,6 +34,11 @@ def test_a_protocol_does_away_with_the_configs_own_settings():
     overrides = overrides_of(None, None, "random", None, ["protocol.test_fraction=0.3"])
     protocol = load_config("savee", overrides).protocol
     assert (protocol.name, protocol.test_speakers, protocol.test_fraction) == ("random", None, 0.3)
+
+
+def test_an_option_of_the_corpus_is_the_value_of_its_name():
+    assert not load_config(None, of_corpus(labels_as_written=False)).corpus.labels_as_written
+    assert load_config(None, of_corpus(labels_as_written=True)).corpus.labels_as_written
 
 
 def test_set_goes_before_the_short_options():

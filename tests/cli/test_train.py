@@ -64,6 +64,25 @@ def test_a_table_without_speakers_is_split_by_clips(class_folders, tmp_path):
     assert module._for_own_recordings(table) == {"corpus.name": "manifest"}
 
 
+def test_what_was_left_out_stands_below_the_scores(command, class_folders, runs, monkeypatch):
+    from keras_vitser import experiments
+
+    given = {}
+
+    def run(config, data, *, overrides, **options):
+        given.update(overrides)
+        left_out = {"recordings": 1, "sentence": "1 of 17 recordings cannot be read and is left out: a.wav."}
+        return experiments.Run(runs, {"left_out": left_out}, {"student": "UA 50.0 %"})
+
+    monkeypatch.setattr(experiments.experiment, "run", run)
+    ended = command("train", "--data", class_folders, "--leave-out-unreadable", "--labels-as-written")
+    assert ended.out.splitlines()[:2] == [
+        "student: UA 50.0 %",
+        "note: 1 of 17 recordings cannot be read and is left out: a.wav.",
+    ]
+    assert (given["corpus.leave_out_unreadable"], given["corpus.labels_as_written"]) == (True, True)
+
+
 class TestRefusals:
     @pytest.fixture(autouse=True)
     def nothing_is_written(self, tmp_path, monkeypatch):
@@ -116,6 +135,12 @@ class TestRefusals:
         last = ended.err.splitlines()[-1]
         assert last.startswith("error: ")
         assert ".wav: is not a sound file" in last
+        assert "10 of 10 recordings" in last
+        assert all(f"{label}/{number}.wav" in last for label in ("calm", "upset") for number in range(5))
+        assert not (tmp_path / "others").exists()
+
+    def test_what_a_run_began_with_is_not_changed(self, command):
+        assert "leave out the config" in command("train", "--resume", "x", "--leave-out-unreadable").refusal
 
     def test_a_folder_without_sound(self, command, tmp_path):
         (tmp_path / "empty").mkdir()

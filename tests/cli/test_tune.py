@@ -1,6 +1,7 @@
 """`keras-vitser tune`: what it prints, and what is refused. Trials here train nothing."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -11,6 +12,8 @@ require("tune")
 
 import keras
 
+from keras_vitser.experiments import load_config
+from keras_vitser.experiments.preparation import split_of
 from keras_vitser.experiments.tuning import ViTSERHyperModel
 from tests.experiments import quick_search
 from tests.experiments.quick_search import OVERRIDES
@@ -68,6 +71,28 @@ def test_json_and_a_search_that_came_to_its_end(command, config, tmp_path):
     assert again.code == 0, again.err
     assert json.loads(again.out) == answer
     assert "nothing is left to do" in again.err
+
+
+def test_recordings_that_cannot_be_read(command, config, class_folders, tmp_path):
+    """One of them in the test part, which a search does not hear, and a run of its best config will."""
+    place = shutil.copytree(class_folders, tmp_path / "clips")
+    own = ["--data", place, "--protocol", "random", "--set", "corpus={name: folder}", "--runs", tmp_path / "runs"]
+    split = split_of(load_config(config, {"corpus": {"name": "folder"}, "protocol": {"name": "random"}}), place)
+    bad = [split.train[0].clip.path, split.test[0].clip.path]
+    for path in bad:
+        path.write_bytes(b"")
+    line = command("tune", config, *own).refusal
+    assert "2 of 16 recordings" in line
+    assert all(f"{path.parent.name}/{path.name}" in line for path in bad)
+    assert not (tmp_path / "runs").exists()
+    ended = command("tune", config, *own, "--leave-out-unreadable")
+    assert ended.code == 0, ended.err
+    note = "note: 2 of 16 recordings cannot be read and are left out (1 of train, 1 of test): "
+    assert any(line.startswith(note) for line in ended.out.splitlines())
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert yaml.safe_load((folder / "best.yaml").read_text())["corpus"]["leave_out_unreadable"] is True
+    again = command("tune", "--resume", folder, "--json")
+    assert json.loads(again.out)["left_out"].startswith("2 of 16 recordings")
 
 
 @pytest.mark.parametrize(

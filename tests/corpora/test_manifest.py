@@ -79,6 +79,13 @@ def test_missing_files_are_counted_and_the_first_three_named(table):
         manifest.read(table("path,label\ns/1.wav,anger\n" + rows))
 
 
+def test_missing_files_are_left_to_who_checks_all_recordings(table):
+    corpus = manifest.read(table("path,label\ns/1.wav,anger\ns/x.wav,fear\n"), missing_ok=True)
+    assert [clip.path.name for clip in corpus.clips] == ["1.wav", "x.wav"]
+    with pytest.raises(CorpusError, match="1 of 1 are missing"):
+        manifest.read(table("path,label\ns/x.wav,fear\n"), missing_ok=True)
+
+
 def test_a_folder_or_a_missing_table_is_refused(tmp_path):
     with pytest.raises(CorpusError, match="path,label,speaker"):
         manifest.read(tmp_path)

@@ -168,8 +168,9 @@ class TestRunFolder:
     def test_progress_is_shown_from_images_to_tracking(self, first, steps):
         tasks = list(dict.fromkeys(task for task, _, _ in steps))
         assert tasks == [
-            "train images", "validation images", "test images", "teacher", "validation", "teacher features",
-            "matching", "student", "test of the teacher", "test of the student", "report", *["tracking"] * TRACKED,
+            "recordings", "train images", "validation images", "test images", "teacher", "validation",
+            "teacher features", "matching", "student", "test of the teacher", "test of the student", "report",
+            *["tracking"] * TRACKED,
         ]  # fmt: skip
         for task in tasks:
             _, done, total = [step for step in steps if step[0] == task][-1]

@@ -267,6 +267,47 @@ def test_a_bad_recording_stops_the_reading_ahead(tmp_path, clips, decoded):
     assert len(decoded) <= image_cache._READ_AHEAD + 1
 
 
+@pytest.fixture
+def bad(tmp_path):
+    """Recordings that cannot be used, each for a reason of its own."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    contents = {"empty.wav": b"", "text.wav": b"no sound", "gone.wav": None}
+    for name, content in contents.items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    return [Clip(folder / name, "calm") for name in contents]
+
+
+def test_every_bad_recording_is_named_and_the_others_are_kept(tmp_path, clips, bad, decoded):
+    cache = ImageCache(tmp_path / "cache", front_end())
+    steps = []
+    reasons = cache.unreadable([bad[0], *clips, bad[2], bad[1]], lambda *step: steps.append(step))
+    assert [clip.path.name for clip in reasons] == ["empty.wav", "gone.wav", "text.wav"]
+    for clip, words in zip(reasons, ["is an empty file", "no such file", "is not a sound file"], strict=True):
+        assert f"{clip.path.name}: {words}" in str(reasons[clip])
+    assert (steps[-1], steps) == ((6, 6), sorted(steps))
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+
+
+def test_what_was_checked_is_not_decoded_again(tmp_path, clips, bad, decoded):
+    expected = ImageCache(tmp_path / "other", front_end()).images(of(clips))
+    cache = ImageCache(tmp_path / "cache", front_end())
+    cache.unreadable([*clips, *bad])
+    decoded.clear()
+    np.testing.assert_allclose(cache.images(of(clips)), expected, atol=1e-6)
+    assert list(cache.unreadable(clips)) == []
+    assert decoded == []
+
+
+def test_bad_recordings_change_no_image(tmp_path, clips, bad):
+    """Forty bad ones stand between the good ones, so that batches of 16 begin and end with either."""
+    mixed = ImageCache(tmp_path / "mixed", front_end())
+    mixed.unreadable([clips[0], *bad * 7, clips[1], *bad * 7, clips[2]])
+    expected = ImageCache(tmp_path / "alone", front_end()).images(of(clips))
+    np.testing.assert_allclose(mixed.images(of(clips)), expected, atol=1e-6)
+
+
 @pytest.mark.backends("tensorflow")
 def test_progress_counts_to_all(tmp_path, clips):
     steps = []

@@ -1,9 +1,12 @@
 """A model is measured on the clips that it does not know, and on those only."""
 
+import unicodedata
+
 import pytest
 
 from keras_vitser import corpora
-from keras_vitser.errors import CorpusError, LeakageError
+from keras_vitser.corpora import Clip, Corpus
+from keras_vitser.errors import CorpusError, LeakageError, UnreadableRecordingsError
 from keras_vitser.experiments import evaluate_model
 from keras_vitser.recognizer import Provenance, Recognizer
 from tests.experiments.made_up import front_end, network
@@ -46,6 +49,38 @@ def test_what_was_trained_on_is_left_out_and_counted(demo, student):
         "32 clips were left out, because the model was trained on them or chosen by them",
         "in 16 of the 64 clips someone speaks whom the model was trained on",
     )
+
+
+def test_what_cannot_be_read_is_named_at_once_or_left_out(demo, student, tmp_path):
+    """A link to nowhere cannot even be opened; labels of an older model may be in another form of Unicode."""
+    folder = tmp_path / "clips"
+    for number, clip in enumerate(demo.clips[::8]):
+        path = folder / clip.label / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clip.path.read_bytes())
+    (folder / "anger" / "gone.wav").symlink_to("nowhere")
+    (folder / "sadness" / "empty.wav").touch()
+    corpus = corpora.load("folder", folder)
+    with pytest.raises(UnreadableRecordingsError, match=r"2 of 14 .*gone\.wav: no such file.*empty\.wav: is an empty"):
+        evaluate_model(recognizer(student), corpus)
+    measured = evaluate_model(recognizer(student), corpus, leave_out_unreadable=True)
+    assert measured.scores.clips == 12
+    assert measured.notes[0] == (
+        "2 of 14 recordings cannot be read and are left out: anger/gone.wav, sadness/empty.wav."
+    )
+
+
+def test_a_label_and_a_speaker_may_be_in_another_form_of_unicode(demo, student):
+    forms = [unicodedata.normalize(form, "zärtlich") for form in ("NFC", "NFD")]
+    clips = [Clip(clip.path, forms[0] if clip.label == "anger" else "fear", forms[0]) for clip in demo.clips[::8]]
+    corpus = Corpus("mine", demo.folder, tuple(clips), ("fear", forms[0]), "none")
+    heard = Provenance("random", speakers=frozenset({f"mine/{forms[1]}"}))
+    measured = evaluate_model(Recognizer(student, ("sadness", "fear", forms[1]), front_end(), heard), corpus)
+    assert measured.notes == (
+        f"in {len(clips)} of the {len(clips)} clips someone speaks whom the model was trained on",
+    )
+    per_class = {row["label"]: row["clips"] for row in measured.scores.per_class}
+    assert per_class[forms[1]] == sum(clip.label == forms[0] for clip in clips) > 0
 
 
 def test_a_model_that_knows_every_clip_is_refused(demo, student):

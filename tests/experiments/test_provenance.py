@@ -1,5 +1,8 @@
 """What a network heard is carried on, and no score is taken on it."""
 
+import unicodedata
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +53,15 @@ def test_clips_without_a_speaker_name_none(tmp_path):
     split = protocols.random(Corpus("mine", tmp_path, clips, ("a", "b"), "none"), copies=1)
     assert provenance.of_split(split, []).speakers == frozenset()
     provenance.refuse_leaks(Provenance(speakers=frozenset({"mine/None"})), split, "it")
+
+
+def test_a_speaker_whose_name_was_kept_in_another_form_of_unicode_is_known(apart):
+    """As versions wrote it that took a table's names as they stand."""
+    forms = [unicodedata.normalize(form, "Jürgen") for form in ("NFC", "NFD")]
+    test = tuple(replace(example, clip=replace(example.clip, speaker=forms[0])) for example in apart.test)
+    heard = Provenance(clips=frozenset({"other clips"}), speakers=frozenset({f"demo/{forms[1]}"}))
+    with pytest.raises(LeakageError, match=f"demo/{forms[0]}"):
+        provenance.refuse_leaks(heard, replace(apart, test=test), "it")
 
 
 def test_one_test_clip_is_enough_to_refuse(apart):

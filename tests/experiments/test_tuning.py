@@ -18,7 +18,7 @@ keras_tuner = require("tune")
 from keras_vitser.errors import ProtocolError, RunFolderError, TuningError
 from keras_vitser.experiments import load_config, run, stages, tuning
 from keras_vitser.experiments.image_cache import ImageCache
-from keras_vitser.experiments.preparation import split_of
+from keras_vitser.experiments.preparation import front_end_of, split_of
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune
 from tests.experiments import quick_search
 from tests.experiments.killable_search import REAL, job
@@ -97,6 +97,15 @@ class TestHyperModel:
         assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
         assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
         assert len(weights(0, 2)) > len(first)
+
+    @once
+    def test_a_network_takes_the_images_of_its_front_end(self):
+        """4.02 s are 64320 samples, of which floating point makes 64319.99999999999."""
+        overrides = OVERRIDES | {"front_end.clip_seconds": 4.02, "front_end.hop_length": 160, "front_end.frames": None}
+        overrides["tuning.space"] = {"student.depth": [1]}
+        model = ViTSERHyperModel(load_config(None, overrides), 2)
+        network = model.build(keras_tuner.HyperParameters())
+        assert network.input_shape[1:] == (*front_end_of(model.config).image_size, 1)
 
     @once
     def test_values_come_back_as_the_space_states_them(self):

@@ -3,13 +3,14 @@
 import threading
 import time
 import tracemalloc
+import unicodedata
 import warnings
 
 import numpy as np
 import pytest
 import soundfile
 
-from keras_vitser.prediction import predict_stream
+from keras_vitser.prediction import manifest_paths, predict_stream
 from keras_vitser.prediction.stream import BATCH, read_ahead
 from keras_vitser.recognizer import Recognizer
 
@@ -37,6 +38,15 @@ def test_a_bad_file_has_a_reason_and_stops_nothing(recognizer, sounds, tmp_path)
     for row, words in zip(rows, ["no such file", "no path", "not a sound file", "is a folder"], strict=False):
         assert words in row.error
         assert "\n" not in row.error
+
+
+def test_a_list_may_write_names_in_another_form_of_unicode(recognizer, sounds, tmp_path):
+    names = [unicodedata.normalize(form, "für.wav") for form in ("NFC", "NFD")]
+    (tmp_path / names[1]).write_bytes((sounds / "0.wav").read_bytes())
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text(f"path\n{names[0]}\n{names[1]}\n", encoding="utf-8")
+    rows = list(predict_stream(recognizer, manifest_paths(manifest), folder=tmp_path))
+    assert [(row.path, row.error) for row in rows] == [(name, None) for name in names]
 
 
 def test_a_batch_of_nothing_but_bad_files(recognizer):

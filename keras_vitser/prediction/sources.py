@@ -1,0 +1,44 @@
+"""Files and folders that are named on the command line, as a list of sound files."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_vitser.audio.file_names import existing_path
+from keras_vitser.corpora.reading import files_below
+from keras_vitser.corpora.suffixes import AV_SUFFIXES, said_of, sound_suffixes
+from keras_vitser.errors import PredictionError
+
+_logger = logging.getLogger(__name__)
+
+
+def files_of(sources: Iterable[Path]) -> list[str]:
+    """The files, and in place of a folder the sound files below it; recordings that need PyAV are counted in the log.
+
+    Args:
+        sources: Files and folders.
+
+    Raises:
+        PredictionError: A folder holds no sound file.
+        CorpusError: A folder cannot be listed.
+
+    Example:
+        >>> files_of([Path("a.wav")])
+        ['a.wav']
+    """
+    files = []
+    for source in map(existing_path, sources):
+        files += map(str, _sound_files(source) if source.is_dir() else [source])
+    return files
+
+
+def _sound_files(folder: Path) -> list[Path]:
+    suffixes, everything = sound_suffixes(), files_below(folder)
+    files = [path for path in everything if path.suffix.lower() in suffixes]
+    line = said_of((path for path in everything if path.suffix.lower() in AV_SUFFIXES - suffixes), len(files))
+    if not files:
+        reason = f" ({line})" if line else ""
+        raise PredictionError(f"{folder}: holds no sound file{reason}; give files, or a folder with some in it")
+    if line:
+        _logger.warning("%s: %s", folder, line)
+    return files
