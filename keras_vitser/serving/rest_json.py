@@ -17,6 +17,7 @@ _PARSE_ERRORS = {
     "Expecting ':'": "Missing a colon after a name of object member.",
     "Expecting ','": "Missing a comma or } after an object member.",
     "Unterminated string": "Missing a closing quotation mark in string.",
+    "Invalid control character": "Invalid encoding in string.",
     "Invalid \\escape": "Invalid escape character in string.",
     "Invalid \\uXXXX": "Incorrect hex digit after \\u escape in string.",
     "Extra data": "The document root must not be followed by other values.",

@@ -71,6 +71,7 @@ def test_column_inputs_may_differ_in_their_first_axis_and_others_are_ignored():
         (b'{"instances": [1, 2]}}', "must not be followed by other values. at offset: 21"),
         (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
         ('{"ö": x}'.encode(), "at offset: 7"),
+        (b'{"a": "AA\nAA"}', "JSON Parse error: Invalid encoding in string. at offset: 9"),
         (b'{"a', "Missing a closing quotation mark in string."),
         (b"{1: 2}", "Missing a name for object member."),
         (b'{"a" 1}', "Missing a colon after a name of object member."),
