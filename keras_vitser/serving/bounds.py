@@ -16,7 +16,8 @@ class Bounds:
     """The bounds of a server.
 
     Attributes:
-        body_bytes: Bytes of a request's body; more is 413. 60 s of 16-bit stereo at 48 kHz, in base64, fit.
+        body_bytes: Bytes of a request's body, as it comes and unpacked; more is 413. 60 s of 16-bit stereo at 48 kHz,
+            in base64, fit.
         batch_size: Rows of a request and of a batch; more is 400.
         clip_seconds: Seconds of a clip; a longer one is 400.
         queue: Rows that wait to be computed, beside those being computed; more is 503.

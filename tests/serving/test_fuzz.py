@@ -32,8 +32,8 @@ class Asker:
     def __init__(self, url):
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
 
-    def __call__(self, method, path, body):
-        self._connection.request(method, path, body)
+    def __call__(self, method, path, body, headers=None):
+        self._connection.request(method, path, body, headers or {})
         response = self._connection.getresponse()
         return response.status, json.loads(response.read())
 
