@@ -7,10 +7,11 @@ import string
 import struct
 import zlib
 
+from keras_vitser.serving import Bounds
 from tests.serving.small_model import tone, wav_file
 
 WAV = wav_file(tone(seconds=0.01))
-BOMB = gzip.compress(b" " * (16 * 2**20 + 1))
+BOMB = gzip.compress(b" " * (Bounds().body_bytes + 1))
 
 
 def malformed(random, model="vit_ser"):
