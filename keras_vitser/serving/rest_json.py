@@ -133,6 +133,7 @@ def to_inputs(document: dict[str, Any], inputs: dict[str, TensorInfo], max_rows:
         {'waveform': array([[1., 2., 3.]], dtype=float32)}
     """
     if is_row_format(document):
+        _check_outer_list(document["instances"], inputs)
         check_rows(len(document["instances"]), max_rows)
         arrays = _from_instances(document["instances"], inputs)
     else:
@@ -140,6 +141,13 @@ def to_inputs(document: dict[str, Any], inputs: dict[str, TensorInfo], max_rows:
     for name, array in arrays.items():
         _check_shape(name, array.shape, inputs[name].shape)
     return arrays
+
+
+def _check_outer_list(instances: list, inputs: dict[str, TensorInfo]) -> None:
+    """Refuses the values of one row without the list around them, before each is taken for a row."""
+    name, info = next(iter(inputs.items()))
+    if type(instances[0]) in (int, float):
+        _check_shape(name, (len(instances),), info.shape)
 
 
 def check_rows(rows: int, max_rows: int) -> None:
@@ -215,7 +223,8 @@ def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...] | No
         return
     fits = len(shape) == len(wanted) and all(size in (-1, given) for given, size in zip(shape, wanted, strict=True))
     if not fits:
-        raise invalid(f"Input {name} must have shape {_shape_text(wanted)} but got: {_shape_text(shape)}")
+        hint = "; put each row into a list of its own" if len(shape) == len(wanted) - 1 else ""
+        raise invalid(f"Input {name} must have shape {_shape_text(wanted)} but got: {_shape_text(shape)}{hint}")
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:
