@@ -268,8 +268,8 @@ class Recognizer:
     ) -> Answer | list[Answer]:
         """Says which emotion is heard.
 
-        Of a recording longer than the network's 4 s the first 4 s are used, as in the
-        paper; the answer's `seconds_used` and one warning a call say so.
+        Of a recording longer than the network's window (`front_end.clip_seconds`, 4 s in the
+        paper) the beginning is used, as in the paper; the answer's `seconds_used` and one warning a call say so.
 
         Args:
             source: Path of a sound file, the bytes of one, a float array `(samples,)` with

@@ -40,8 +40,8 @@ def import_checkpoint(
     recognizer = Recognizer.from_author_checkpoint(
         file, names, highest_band_first=not lowest_band_first, num_heads=heads, **sizes
     )
-    recognizer.save(output, imported_model_card(recognizer.network, names, file))
     network = recognizer.network
+    recognizer.save(output, imported_model_card(network, recognizer.front_end, names, file))
     out.print(
         f"{network.name} of depth {network.depth} with {network.num_heads} heads, {network.count_params():,} "
         f"parameters; labels {', '.join(names)}",

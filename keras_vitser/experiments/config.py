@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from keras_vitser.audio import COPIES, SAMPLING_RATE
+from keras_vitser.audio.frames import clip_samples, frame_count
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments.layered_yaml import set_value
 
@@ -83,7 +84,7 @@ class FrontEndSection(Section):
     @property
     def columns(self) -> int:
         """Columns of the image."""
-        return self.frames or int(self.clip_seconds * SAMPLING_RATE) // self.hop_length + 1
+        return self.frames or frame_count(clip_samples(self.clip_seconds, SAMPLING_RATE), self.hop_length)
 
 
 class AugmentationSection(Section):

@@ -367,7 +367,7 @@ class _Experiment:
                 history = self.given["teacher"].recognizer.provenance
             if place.exists():  # whole, from before the run was stopped
                 continue
-            card = model_card(role, self.networks[role], labels[role], self.split, line)
+            card = model_card(role, self.networks[role], self.front_end, labels[role], self.split, line)
             Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
 
     def _write_pictures_and_report(self, scores: dict[str, Scores]) -> None:

@@ -16,7 +16,8 @@ class SpeechEmotion(mlflow.pyfunc.PythonModel):
     """From waveforms, float32 `(batch, samples)` with full scale at -1 and 1, to a table with a row a waveform.
 
     Its columns are `label`, `score` (the label's probability) and `probability_<label>` for each class. Of a waveform
-    longer than the network's 4 s the first 4 s are used; a shorter one is padded with zeros.
+    longer than the network's window (its model card says how long) the beginning is used; a shorter one is padded with
+    zeros.
 
     Samples carry no rate: `sampling_rate` in the model's metadata says at how many Hz they are to be, 16000 as a rule.
     Waveforms on another scale, as 16-bit samples are, are refused.

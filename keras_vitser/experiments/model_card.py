@@ -8,6 +8,7 @@ import keras
 
 from keras_vitser.corpora import Split
 from keras_vitser.files import sha256
+from keras_vitser.layers import LogMelImage
 
 _NOT_FOR = """## Not for
 
@@ -16,12 +17,15 @@ person: not in hiring, policing, schooling, insurance or health. Its probabiliti
 """
 
 
-def model_card(role: str, network: keras.Model, labels: tuple[str, ...], split: Split, scores: str) -> str:
+def model_card(
+    role: str, network: keras.Model, front_end: LogMelImage, labels: tuple[str, ...], split: Split, scores: str
+) -> str:
     """A model card in Markdown.
 
     Args:
         role: `"teacher"` or `"student"`.
         network: The network.
+        front_end: What it hears by.
         labels: Its labels.
         split: What it was trained and measured on.
         scores: Its scores beside chance, one line, or `""` where it was not measured.
@@ -30,8 +34,8 @@ def model_card(role: str, network: keras.Model, labels: tuple[str, ...], split: 
     return f"""# ViT-SER {role}, trained on {split.corpus.name}
 
 Hears which of {len(labels)} acted emotions a recording of speech expresses: {", ".join(labels)}.
-{network.count_params():,} parameters. Reads the first 4 s of a recording as a log-Mel image in vertical patches
-(Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.2024.3447770).
+{network.count_params():,} parameters. Reads the first {front_end.clip_seconds:g} s of a recording as a log-Mel
+image in vertical patches (Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.2024.3447770).
 
 ## Figures
 
@@ -49,19 +53,22 @@ Terms of the recordings: {split.corpus.terms}
 {_NOT_FOR}"""
 
 
-def imported_model_card(network: keras.Model, labels: Sequence[str], file: str | os.PathLike) -> str:
+def imported_model_card(
+    network: keras.Model, front_end: LogMelImage, labels: Sequence[str], file: str | os.PathLike
+) -> str:
     """The card of a network that came from a checkpoint of the paper's authors.
 
     Args:
         network: The network.
+        front_end: What it hears by.
         labels: Its labels, as the user named them.
         file: The checkpoint; its name and SHA-256 are written down.
     """
     return f"""# ViT-SER {network.name}, from a checkpoint of the paper's authors
 
 Hears which of {len(labels)} acted emotions a recording of speech expresses: {", ".join(labels)}.
-{network.count_params():,} parameters. Reads the first 4 s of a recording as a log-Mel image in patches of
-{network.patch_size[0]} bands and {network.patch_size[1]} frames
+{network.count_params():,} parameters. Reads the first {front_end.clip_seconds:g} s of a recording as a log-Mel
+image in patches of {network.patch_size[0]} bands and {network.patch_size[1]} frames
 (Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.2024.3447770).
 
 Read from `{Path(file).name}`, SHA-256 {sha256(file)}. The labels and the sizes of image and patch are not in

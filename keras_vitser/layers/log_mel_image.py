@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vitser.audio.frames import clip_samples, frame_count
 from keras_vitser.layers.bounded_search import bounded_argmax
 from keras_vitser.layers.device import computes_on_cpu, names_devices
 from keras_vitser.layers.mel_bank import mel_bank
@@ -132,12 +133,12 @@ class LogMelImage(keras.layers.Layer):
     @property
     def clip_samples(self):
         """Samples of a clip that are read: `clip_seconds` at `sampling_rate`."""
-        return round(self.clip_seconds * self.sampling_rate)
+        return clip_samples(self.clip_seconds, self.sampling_rate)
 
     @property
     def spectrogram_frames(self):
         """Frames before the time axis is interpolated."""
-        return self.clip_samples // self.hop_length + 1
+        return frame_count(self.clip_samples, self.hop_length)
 
     @property
     def image_size(self):

@@ -71,8 +71,8 @@ def export(
         model: A run folder, or a model folder.
         to: What to write. A folder, `models/vit_ser`, becomes that of a model in TensorFlow Serving's layout, and gets
             the SavedModel `models/vit_ser/VERSION`. A name that ends in `.onnx` or `.tflite` is a file for ONNX
-            Runtime or LiteRT: `waveform`, float32 `(batch, clip_samples)`, 4 s at 16 kHz, to `probabilities`,
-            `(batch, classes)`.
+            Runtime or LiteRT: `waveform`, float32 `(batch, clip_samples)`, the network's window at 16 kHz, to
+            `probabilities`, `(batch, classes)`.
         version: Positive int, of a SavedModel; TensorFlow Serving serves the highest.
         int8: Bool. Whether a `.tflite` file keeps its weights in 8 bits, a quarter of the size; `model` is then a
             run, on whose test clips the loss is measured. Defaults to `False`.

@@ -23,7 +23,7 @@ class Heard:
     """What is heard in a recording.
 
     Attributes:
-        answer: The network's answer to what it uses, the first 4 s.
+        answer: The network's answer to what it uses, the first `clip_seconds`.
         image: float32 array `(bands, frames)`, what the network sees of it; the highest band is the first row.
         attention: float32 array `(columns,)`, how much it listens to each column of patches, of sum 1; `None` for a
             network that does not tell.

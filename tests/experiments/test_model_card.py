@@ -5,7 +5,7 @@ import pytest
 from keras_vitser import corpora
 from keras_vitser.corpora import protocols
 from keras_vitser.experiments.model_card import imported_model_card, model_card
-from tests.experiments.made_up import network
+from tests.experiments.made_up import front_end, network
 
 LINE = "UA 50.0 % (chance 25.0 %), LEAKY protocol `paper`"
 
@@ -13,7 +13,7 @@ LINE = "UA 50.0 % (chance 25.0 %), LEAKY protocol `paper`"
 @pytest.fixture(scope="module")
 def card():
     split = protocols.paper(corpora.load("demo"))
-    return model_card("student", network("student", 4), split.corpus.labels, split, LINE), split
+    return model_card("student", network("student", 4), front_end(), split.corpus.labels, split, LINE), split
 
 
 def test_it_names_role_corpus_labels_and_size(card):
@@ -32,20 +32,32 @@ def test_it_has_the_scores_the_split_its_warnings_and_the_terms(card):
     assert split.corpus.terms in text
 
 
+def test_it_says_how_much_of_a_recording_the_network_reads(card, tmp_path):
+    split, file = card[1], tmp_path / "teacher.pth"
+    file.touch()
+    other = front_end(clip_seconds=2.5)
+    cards = (
+        model_card("student", network("student", 4), other, split.corpus.labels, split, LINE),
+        imported_model_card(network("student", 4), other, split.corpus.labels, file),
+    )
+    assert all("Reads the first 2.5 s of a recording" in text for text in cards)
+    assert "Reads the first 4 s of a recording" in card[0]
+
+
 def test_it_says_what_it_is_not_for(card):
     section = card[0].partition("## Not for")[2]
     assert "not in hiring, policing, schooling" in section
 
 
 def test_without_scores_it_says_so(card):
-    text = model_card("teacher", network("student", 4), card[1].corpus.labels, card[1], "")
+    text = model_card("teacher", network("student", 4), front_end(), card[1].corpus.labels, card[1], "")
     assert "Not measured on this split." in text
 
 
 def test_of_an_imported_network_it_says_what_is_not_known(tmp_path):
     file = tmp_path / "teacher.pth"
     file.write_bytes(b"abc")
-    text = imported_model_card(network("teacher", 2), ("calm", "upset"), file)
+    text = imported_model_card(network("teacher", 2), front_end(), ("calm", "upset"), file)
     assert text.splitlines()[0] == "# ViT-SER teacher, from a checkpoint of the paper's authors"
     # SHA-256's published value for "abc"
     assert "`teacher.pth`, SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" in text

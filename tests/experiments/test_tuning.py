@@ -16,7 +16,7 @@ keras_tuner = pytest.importorskip("keras_tuner", reason="the extra `tune` is not
 from keras_vitser.errors import ProtocolError, RunFolderError, TuningError  # noqa: E402
 from keras_vitser.experiments import load_config, run, stages, tuning  # noqa: E402
 from keras_vitser.experiments.image_cache import ImageCache  # noqa: E402
-from keras_vitser.experiments.preparation import split_of  # noqa: E402
+from keras_vitser.experiments.preparation import front_end_of, split_of  # noqa: E402
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune  # noqa: E402
 from tests.experiments import quick_search  # noqa: E402
 from tests.experiments.killable_search import REAL, job  # noqa: E402
@@ -93,6 +93,15 @@ class TestHyperModel:
         assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
         assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
         assert len(weights(0, 2)) > len(first)
+
+    @once
+    def test_a_network_takes_the_images_of_its_front_end(self):
+        """4.02 s are 64320 samples, of which floating point makes 64319.99999999999."""
+        overrides = OVERRIDES | {"front_end.clip_seconds": 4.02, "front_end.hop_length": 160, "front_end.frames": None}
+        overrides["tuning.space"] = {"student.depth": [1]}
+        model = ViTSERHyperModel(load_config(None, overrides), 2)
+        network = model.build(keras_tuner.HyperParameters())
+        assert network.input_shape[1:] == (*front_end_of(model.config).image_size, 1)
 
     @once
     def test_values_come_back_as_the_space_states_them(self):
