@@ -60,7 +60,7 @@ CASES = {
     ),
     "one clip without the outer list": refused(
         TONE.tolist(),
-        "Input waveform must have shape [-1,-1] but got: [16000]; put each row into a list of its own",
+        "Input waveform must have shape [-1,-1] but got: [16000]; put the row into a list",
         mlflow="Shape of input (16000,) does not match expected shape (-1, -1)",
     ),
     "a list too many": refused(
