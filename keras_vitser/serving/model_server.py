@@ -32,6 +32,7 @@ _PREDICTION = re.compile(
     rf"/v1/models/(?P<model>[^/:]+){_WHICH}:(?P<method>(?-i:classify|regress|predict))", re.IGNORECASE
 )
 _STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_WHICH}(?:/(?P<metadata>metadata))?", re.IGNORECASE)
+_ORIGIN = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)  # that a client names which takes the server for a proxy
 _MAX_VERSION = 2**63 - 1
 _HEADERS = {415: {"Accept-Encoding": ENCODINGS}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
 
@@ -110,7 +111,7 @@ class ModelServer:
         return Response(body, media_type="application/json")
 
     async def _answer(self, request: "Request") -> bytes:
-        path = request.scope["raw_path"].decode("latin-1")
+        path = _ORIGIN.sub("", request.scope["raw_path"].decode("latin-1"))
         if not path.lower().startswith("/v1/"):
             raise StatusError("NOT_FOUND", f"Not found: {path}")
         if request.method == "POST" and (found := _PREDICTION.fullmatch(path)):
