@@ -1,4 +1,4 @@
-"""Full scale is at -1 and 1: how samples on another scale are told, in NumPy and in a graph.
+"""Full scale is at -1 and 1: how samples on another scale are told. `graph_faults.scale_fault` does it in a graph.
 
 Samples given as numbers do not say what full scale is. Whole numbers beyond it are integers of 16 bits or others, whose
 type was lost on the way, as in JSON. Other waveforms may pass full scale: resampling makes less than 3 of it, and
@@ -10,7 +10,7 @@ import numpy as np
 from keras_vitser.errors import PredictionError
 
 MOST = 16.0
-_EXPECTED = "floats at {rate} Hz with full scale at -1 and 1, such as 16-bit samples divided by 32768"
+EXPECTED = "floats at {rate} Hz with full scale at -1 and 1, such as 16-bit samples divided by 32768"
 
 
 def is_beyond_full_scale(waveform: np.ndarray) -> bool:
@@ -43,25 +43,5 @@ def check_full_scale(waveform: np.ndarray, rate: int, name: str = "the given arr
     """
     if is_beyond_full_scale(waveform):
         raise PredictionError(
-            f"{name} holds samples up to {np.abs(waveform).max():g}; expected {_EXPECTED.format(rate=rate)}"
+            f"{name} holds samples up to {np.abs(waveform).max():g}; expected {EXPECTED.format(rate=rate)}"
         )
-
-
-def scale_fault(waveforms, rate: int):
-    """The same of a finite float32 tensor `(batch, samples)` in a graph: a fault for `graph_faults.refuse`.
-
-    Args:
-        waveforms: The tensor.
-        rate: Hz, that its samples should have.
-
-    Returns:
-        A bool tensor `()`, whether a row is on another scale, and a string tensor `()`, which row and why.
-    """
-    import tensorflow as tf
-
-    largest = tf.reduce_max(tf.abs(waveforms), axis=1)
-    is_whole = tf.reduce_all(tf.equal(waveforms, tf.round(waveforms)), axis=1)
-    is_beyond = (largest > MOST) | ((largest > 1) & is_whole)
-    row = tf.argmax(tf.pad(tf.cast(is_beyond, tf.int32), [[0, 1]]))
-    words = f"waveform[{{}}] holds samples up to {{}}; expected {_EXPECTED.format(rate=rate)}"
-    return tf.reduce_any(is_beyond), tf.strings.format(words, (row, tf.pad(largest, [[0, 1]])[row]))

@@ -10,8 +10,7 @@ fails alone, and clips of all lengths are joined.
 import uuid
 from pathlib import Path
 
-from keras_vitser.audio.full_scale import scale_fault
-from keras_vitser.audio.graph_faults import refuse
+from keras_vitser.audio.graph_faults import refuse, scale_fault
 from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.clip_graph import probabilities_of
