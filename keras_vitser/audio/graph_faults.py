@@ -1,5 +1,7 @@
 """What is wrong with a recording, found in a graph: words, and an op that raises them."""
 
+from keras_vitser.audio.full_scale import EXPECTED, MOST
+
 NOT_FINITE = "holds samples that are NaN or infinite"
 CUT_SHORT = "ends before the sound that its header promises; copy or record it again"
 
@@ -25,3 +27,23 @@ def first_fault(faults):
     for holds, fault in reversed(faults):
         words = tf.where(holds, fault, words)
     return words
+
+
+def scale_fault(waveforms, rate: int):
+    """A fault for `refuse`: a row is on another scale than that of -1 to 1, as `is_beyond_full_scale` says.
+
+    Args:
+        waveforms: Finite float32 tensor `(batch, samples)`.
+        rate: Hz, that its samples should have.
+
+    Returns:
+        A bool tensor `()`, whether a row is on another scale, and a string tensor `()`, which row and why.
+    """
+    import tensorflow as tf
+
+    largest = tf.reduce_max(tf.abs(waveforms), axis=1)
+    is_whole = tf.reduce_all(tf.equal(waveforms, tf.round(waveforms)), axis=1)
+    is_beyond = (largest > MOST) | ((largest > 1) & is_whole)
+    row = tf.argmax(tf.pad(tf.cast(is_beyond, tf.int32), [[0, 1]]))
+    words = f"waveform[{{}}] holds samples up to {{}}; expected {EXPECTED.format(rate=rate)}"
+    return tf.reduce_any(is_beyond), tf.strings.format(words, (row, tf.pad(largest, [[0, 1]])[row]))

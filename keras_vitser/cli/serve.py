@@ -16,7 +16,7 @@ def serve(
     port: int = typer.Option(8501, min=0, max=65535, help="Port to listen at; 0 for a free one."),
     versions: str = typer.Option("latest", help="Versions to serve: latest, all, or numbers, 1,2 for instance."),
     label: list[str] = typer.Option([], help="A version's label, stable=1 for instance; may be given again."),
-    body_mb: int = typer.Option(16, min=1, help="MiB of a request's body; more is answered 413."),
+    body_mb: int = typer.Option(24, min=1, help="MiB of a request's body; more is answered 413."),
     batch_size: int = typer.Option(32, min=1, help="Clips of a request and of a batch; more in a request is 400."),
     clip_seconds: float = typer.Option(60.0, min=0.1, help="Seconds of a clip; a longer one is answered 400."),
     queue: int = typer.Option(64, min=1, help="Clips that wait; more are answered 503."),

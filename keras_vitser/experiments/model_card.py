@@ -37,6 +37,8 @@ Hears which of {len(labels)} acted emotions a recording of speech expresses: {",
 {network.count_params():,} parameters. Reads the first {front_end.clip_seconds:g} s of a recording as a log-Mel
 image in vertical patches (Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.2024.3447770).
 
+{_samples(front_end)}
+
 ## Figures
 
 {scores or "Not measured on this split."}
@@ -71,6 +73,8 @@ Hears which of {len(labels)} acted emotions a recording of speech expresses: {",
 image in patches of {network.patch_size[0]} bands and {network.patch_size[1]} frames
 (Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.2024.3447770).
 
+{_samples(front_end)}
+
 Read from `{Path(file).name}`, SHA-256 {sha256(file)}. The labels and the sizes of image and patch are not in
 that file: whoever imported it gave them.
 
@@ -84,3 +88,10 @@ measured on copies of clips that the network was trained on, and on the same spe
 Not in the file: see the paper. It is not known which clips and speakers the network was trained on.
 
 {_NOT_FOR}"""
+
+
+def _samples(front_end: LogMelImage) -> str:
+    return (
+        "Sound files say how fast they were recorded. A list of samples, as in a request to a server, does not: give\n"
+        f"floats at {front_end.sampling_rate} Hz with full scale at -1 and 1."
+    )

@@ -16,7 +16,8 @@ class Bounds:
     """The bounds of a server.
 
     Attributes:
-        body_bytes: Bytes of a request's body; more is 413. 60 s of 16-bit stereo at 48 kHz, in base64, fit.
+        body_bytes: Bytes of a request's body, as it comes and unpacked; more is 413. 60 s fit, as numbers of 17 digits
+            at 16 kHz, and as 16-bit stereo at 48 kHz in base64.
         batch_size: Rows of a request and of a batch; more is 400.
         clip_seconds: Seconds of a clip; a longer one is 400.
         queue: Rows that wait to be computed, beside those being computed; more is 503.
@@ -28,7 +29,7 @@ class Bounds:
         32
     """
 
-    body_bytes: int = 16 * 2**20
+    body_bytes: int = 24 * 2**20
     batch_size: int = 32
     clip_seconds: float = 60.0
     queue: int = 64

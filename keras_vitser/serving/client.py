@@ -21,6 +21,7 @@ from urllib.parse import quote
 import numpy as np
 
 from keras_vitser.audio import SAMPLING_RATE, read_waveform, waveform_of
+from keras_vitser.audio.full_scale import check_full_scale
 from keras_vitser.errors import PredictionError, ServingError
 
 _SIGNATURE = "wav"
@@ -229,6 +230,7 @@ def _wav(source: Source, sampling_rate: float | None) -> bytes:
         waveform = read_waveform(source)
     else:
         waveform = waveform_of(source, sampling_rate, SAMPLING_RATE)
+        check_full_scale(source, sampling_rate)  # it would be clipped
     width = 3 if np.abs(waveform).max(initial=0.0) < _QUIET else 2
     scale = 2 ** (8 * width - 1)
     samples = np.clip(np.round(waveform * float(scale)), -scale, scale - 1).astype("<i4")

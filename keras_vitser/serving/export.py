@@ -58,7 +58,8 @@ def export(
 
     A SavedModel has these signatures, whose inputs and outputs have a row a recording:
 
-    - `serving_default`: `waveform`, float32 `(batch, samples)`, 16 kHz, any length; pad shorter rows with zeros. Gives
+    - `serving_default`: `waveform`, float32 `(batch, samples)`, 16 kHz, full scale at -1 and 1, any length; pad shorter
+      rows with zeros. Whole numbers beyond 1, 16-bit samples as a rule, are refused, and all beyond 16. Gives
       `probabilities` `(batch, classes)`, `label` and `score`, the label's probability, as `Recognizer` does.
     - `wav`: `audio_bytes`, string `(batch,)`, whole WAV files; gives the same.
     - `explain`: `waveform`; gives the same, and `attention` `(batch, steps)`, which sums to 1.

@@ -13,6 +13,8 @@ _MAX_RANK = 32  # of NumPy 1
 _MAX_TEXT = 200  # characters of a value that an error repeats; TensorFlow Serving repeats all of it
 _TYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
 _BYTES_SUFFIX = "_bytes"
+_BASE64_SPACES = b" \t\n\v\f\r"
+_BASE64_DOTS = bytes.maketrans(b".", b"=")
 
 
 def to_array(value: Any, dtype: np.dtype) -> np.ndarray:
@@ -174,13 +176,28 @@ def _to_bytes(value: Any) -> bytes:
         raise _wrong_type(value, np.dtype(object))
     if not is_base64_object(value):
         raise invalid(f"JSON Value: {as_text(value)} not formatted correctly for base64 data")
+    return _from_base64(value["b64"])
+
+
+def _from_base64(text: str) -> bytes:
+    """As `Base64Unescape` of Abseil, by which TensorFlow Serving does it: spaces and line breaks are passed over.
+
+    The padding is whole or left out, and may be of dots. The alphabet is the standard one alone, without `-` and `_`.
+    """
     import pybase64  # the standard library takes 0.4 ms for a clip, a fifth of what a request costs beside TensorFlow
 
-    text = value["b64"]
     try:
-        return pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return pybase64.b64decode(text, validate=True)
     except ValueError:
-        raise invalid("Unable to base64 decode") from None
+        bare = text.encode("ascii", "replace").translate(_BASE64_DOTS, _BASE64_SPACES)
+    digits = bare.rstrip(b"=")
+    padding = -len(digits) % 4
+    try:
+        if len(bare) - len(digits) in (0, padding):
+            return pybase64.b64decode(digits + b"=" * padding, validate=True)
+    except ValueError:
+        pass
+    raise invalid("Unable to base64 decode")
 
 
 def _to_base64(value: bytes) -> dict[str, str]:

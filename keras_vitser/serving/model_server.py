@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from keras_vitser.serving.batching import Batcher
+from keras_vitser.serving.bodies import ENCODINGS, read_body
 from keras_vitser.serving.bounds import Bounds
 from keras_vitser.serving.loaded_model import SavedModel
 from keras_vitser.serving.metrics import Metrics
@@ -31,7 +32,9 @@ _PREDICTION = re.compile(
     rf"/v1/models/(?P<model>[^/:]+){_WHICH}:(?P<method>(?-i:classify|regress|predict))", re.IGNORECASE
 )
 _STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_WHICH}(?:/(?P<metadata>metadata))?", re.IGNORECASE)
+_ORIGIN = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)  # that a client names which takes the server for a proxy
 _MAX_VERSION = 2**63 - 1
+_HEADERS = {415: {"Accept-Encoding": ENCODINGS}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
 
 
 class ModelServer:
@@ -103,12 +106,12 @@ class ModelServer:
         try:
             body = await self._answer(request)
         except StatusError as error:
-            headers = {"Retry-After": "1"} if error.http_status in (429, 503) else None
+            headers = _HEADERS.get(error.http_status)
             return Response(error_answer(error.message), error.http_status, headers, "application/json")
         return Response(body, media_type="application/json")
 
     async def _answer(self, request: "Request") -> bytes:
-        path = request.scope["raw_path"].decode("latin-1")
+        path = _ORIGIN.sub("", request.scope["raw_path"].decode("latin-1"))
         if not path.lower().startswith("/v1/"):
             raise StatusError("NOT_FOUND", f"Not found: {path}")
         if request.method == "POST" and (found := _PREDICTION.fullmatch(path)):
@@ -170,7 +173,7 @@ class ModelServer:
 
     async def _predict(self, request: "Request", found: re.Match, deadline: float) -> bytes:
         with self._batcher.expecting() as has_arrived:
-            document = read_object(await self._body(request, deadline))
+            document = read_object(await read_body(request, self.bounds.body_bytes, deadline))
             name = signature_name(document)
             with self.versions.use(self._version(found)) as version:
                 signature = version.model.signature(name)
@@ -181,30 +184,8 @@ class ModelServer:
                 outputs = await waiting
         return predict_answer(outputs, is_row="instances" in document)
 
-    async def _body(self, request: "Request", deadline: float) -> bytes:
-        from starlette.requests import ClientDisconnect
-
-        limit = self.bounds.body_bytes
-        too_large = StatusError("INVALID_ARGUMENT", f"the body is larger than {limit} bytes", http_status=413)
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > limit:
-            raise too_large
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0.0)):
-                async for part in request.stream():
-                    parts.append(part)
-                    size += len(part)
-                    if size > limit:
-                        raise too_large
-        except ClientDisconnect:
-            raise StatusError("CANCELLED", "the client went away") from None
-        except TimeoutError:
-            raise StatusError("DEADLINE_EXCEEDED", "the body did not arrive in time") from None
-        return b"".join(parts)
-
     async def _other_method(self, request: "Request", found: re.Match, deadline: float) -> bytes:
-        document = read_object(await self._body(request, deadline))
+        document = read_object(await read_body(request, self.bounds.body_bytes, deadline))
         method = found["method"]
         noun = {"classify": "classification", "regress": "regression"}[method]
         signature = self.versions.find(self._version(found)).model.signature(signature_name(document))

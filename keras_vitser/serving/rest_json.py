@@ -10,6 +10,7 @@ from keras_vitser.serving.json_arrays import as_text, is_base64_object, to_array
 from keras_vitser.serving.status import StatusError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
+_MOST_LISTS = 100_000  # and objects: Python needs 0.3 s and 64 MB for a million, which gzip sends as 3 kB
 # What Python's parser says, and what TensorFlow Serving's says of the same fault.
 _PARSE_ERRORS = {
     "Expecting value": "Invalid value.",
@@ -17,6 +18,7 @@ _PARSE_ERRORS = {
     "Expecting ':'": "Missing a colon after a name of object member.",
     "Expecting ','": "Missing a comma or } after an object member.",
     "Unterminated string": "Missing a closing quotation mark in string.",
+    "Invalid control character": "Invalid encoding in string.",
     "Invalid \\escape": "Invalid escape character in string.",
     "Invalid \\uXXXX": "Incorrect hex digit after \\u escape in string.",
     "Extra data": "The document root must not be followed by other values.",
@@ -48,6 +50,8 @@ def read_object(body: bytes) -> dict[str, Any]:
     """
     if not body.strip():
         raise invalid("JSON Parse error: The document is empty")
+    if body.count(b"[") + body.count(b"{") > _MOST_LISTS:
+        raise invalid(f"JSON Parse error: More than {_MOST_LISTS} lists and objects.")
     try:
         document = json.loads(body.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -132,6 +136,7 @@ def to_inputs(document: dict[str, Any], inputs: dict[str, TensorInfo], max_rows:
         {'waveform': array([[1., 2., 3.]], dtype=float32)}
     """
     if is_row_format(document):
+        _check_outer_list(document["instances"], inputs)
         check_rows(len(document["instances"]), max_rows)
         arrays = _from_instances(document["instances"], inputs)
     else:
@@ -139,6 +144,13 @@ def to_inputs(document: dict[str, Any], inputs: dict[str, TensorInfo], max_rows:
     for name, array in arrays.items():
         _check_shape(name, array.shape, inputs[name].shape)
     return arrays
+
+
+def _check_outer_list(instances: list, inputs: dict[str, TensorInfo]) -> None:
+    """Refuses the values of one row without the list around them, before each is taken for a row."""
+    name, info = next(iter(inputs.items()))
+    if type(instances[0]) in (int, float):
+        _check_shape(name, (len(instances),), info.shape)
 
 
 def check_rows(rows: int, max_rows: int) -> None:
@@ -214,7 +226,8 @@ def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int, ...] | No
         return
     fits = len(shape) == len(wanted) and all(size in (-1, given) for given, size in zip(shape, wanted, strict=True))
     if not fits:
-        raise invalid(f"Input {name} must have shape {_shape_text(wanted)} but got: {_shape_text(shape)}")
+        hint = "; put the row into a list" if len(shape) == len(wanted) - 1 and 0 not in shape else ""
+        raise invalid(f"Input {name} must have shape {_shape_text(wanted)} but got: {_shape_text(shape)}{hint}")
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

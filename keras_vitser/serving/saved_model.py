@@ -10,7 +10,7 @@ fails alone, and clips of all lengths are joined.
 import uuid
 from pathlib import Path
 
-from keras_vitser.audio.graph_faults import refuse
+from keras_vitser.audio.graph_faults import refuse, scale_fault
 from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.clip_graph import probabilities_of
@@ -53,7 +53,22 @@ def write_saved_model(recognizer: Recognizer, folder: Path, assets: list[Path]) 
     module.weights = [variable.value for variable in recognizer.network.variables]
     module.files = [tf.saved_model.Asset(str(path)) for path in assets]
     tf.saved_model.save(module, str(folder), signatures)
+    samples = f"samples at {recognizer.front_end.sampling_rate} Hz, full scale at -1 and 1"
+    _name_sizes(folder / "saved_model.pb", {"waveform": ("batch", samples), "audio_bytes": ("batch",)})
     return tuple(signatures)
+
+
+def _name_sizes(path: Path, names: dict[str, tuple[str, ...]]) -> None:
+    """Names the axes of inputs, as any server's `/metadata` then shows them; a `tf.TensorSpec` has no place for it."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for graph in saved.meta_graphs:
+        for signature in graph.signature_def.values():
+            for key, tensor in signature.inputs.items():
+                for axis, name in zip(tensor.tensor_shape.dim, names[key], strict=True):
+                    axis.name = name
+    path.write_bytes(saved.SerializeToString(deterministic=True))
 
 
 class _Graphs:
@@ -92,6 +107,7 @@ class _Graphs:
                 ~tf.reduce_all(finite),
                 tf.strings.format("waveform[{}] holds samples that are NaN or infinite", row),
             ),
+            scale_fault(waveform, self._front_end.sampling_rate),
         ]
         with tf.control_dependencies([refuse(faults)]):
             clips = tf.identity(waveform[:, :length])

@@ -170,5 +170,6 @@ def _app(server: ModelServer) -> "Starlette":
         exception_handlers={500: failed},
         lifespan=lifespan,
     )
+    app.router.default = Anything()  # of targets that are no path, as `OPTIONS *` has, or a proxy's client
     app.state.server = server
     return app

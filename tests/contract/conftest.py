@@ -55,11 +55,12 @@ class Endpoint:
         """Posts a document, a dict or bytes, to `/v1/models/MODEL:predict`."""
         return self.ask("POST", f"/v1/models/{self.model}{which}:{method}", document)
 
-    def ask(self, method, path, document=None):
+    def ask(self, method, path, document=None, **headers):
         address = urlsplit(self.url)
         connection = http.client.HTTPConnection(address.hostname, address.port or 80, timeout=60)
         body = document if isinstance(document, bytes | None) else json.dumps(document).encode()
-        connection.request(method, address.path.rstrip("/") + path, body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"} | headers
+        connection.request(method, address.path.rstrip("/") + path, body, headers)
         response = connection.getresponse()
         text = response.read()
         connection.close()

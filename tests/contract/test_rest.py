@@ -6,6 +6,8 @@ another one). Without the option it is our own server, with a small model, and K
 """
 
 import base64
+import gzip
+import json
 import math
 
 import pytest
@@ -119,6 +121,18 @@ class TestPredict:
         rows = answered(server.predict({"signature_name": "wav", "instances": FILES}))["predictions"]
         assert columns["label"] == [row["label"] for row in rows]
 
+    def test_base64_in_lines(self, server):
+        lines = [{"b64": base64.encodebytes(base64.b64decode(file["b64"])).decode()} for file in FILES]
+        assert "\n" in lines[0]["b64"]
+        rows = answered(server.predict({"signature_name": "wav", "instances": FILES}))["predictions"]
+        assert answered(server.predict({"signature_name": "wav", "instances": lines}))["predictions"] == rows
+
+    def test_a_body_packed_by_gzip(self, server):
+        path = f"/v1/models/{server.model}:predict"
+        body = gzip.compress(json.dumps({"instances": TONES}).encode())
+        packed = answered(server.ask("POST", path, body, **{"Content-Encoding": "gzip"}))
+        assert packed == answered(server.predict({"instances": TONES}))
+
     def test_the_attention_is_a_value_a_time_step(self, server):
         document = answered(server.predict({"signature_name": "explain", "instances": TONES[:1]}))
         assert len(document["predictions"]) == 1
@@ -171,6 +185,7 @@ class TestErrors:
             ({"inputs": {"sound": [[1.0]]}}, ["Missing named input: waveform in 'inputs' object."]),
             ({"inputs": [[1.0, 2.0], [3.0]]}, ["Encountered list at unexpected size: 1 at level: 1 expected size: 2"]),
             ({"signature_name": "wav", "instances": [{"b64": "!"}]}, ["Unable to base64 decode"]),
+            ({"signature_name": "wav", "instances": [{"b64": "_-_-"}]}, ["Unable to base64 decode"]),
             ({"signature_name": "wav", "instances": [{"b64": 1}]}, ["does not have named input: b64"]),
             ({"signature_name": "wav", "instances": [1]}, ["not of expected type: string"]),
         ],

@@ -46,6 +46,18 @@ def test_it_says_how_much_of_a_recording_the_network_reads(card, tmp_path):
     assert "Reads the first 4 s of a recording" in card[0]
 
 
+def test_it_says_at_which_rate_samples_are_to_be(card, tmp_path):
+    split, file = card[1], tmp_path / "teacher.pth"
+    file.touch()
+    other = front_end(sampling_rate=8000)
+    assert "floats at 16000 Hz with full scale at -1 and 1" in card[0]
+    for text in (
+        model_card("student", network("student", 4), other, split.corpus.labels, split, LINE),
+        imported_model_card(network("teacher", 2), other, ("calm", "upset"), file),
+    ):
+        assert "floats at 8000 Hz with full scale at -1 and 1" in text
+
+
 def test_it_says_what_it_is_not_for(card):
     section = card[0].partition("## Not for")[2]
     assert "not in hiring, policing, schooling" in section

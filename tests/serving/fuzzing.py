@@ -1,19 +1,29 @@
 """Requests that are wrong in one of many ways, for a model with the signatures of an exported run."""
 
 import base64
+import gzip
 import json
 import string
 import struct
+import zlib
 
+from keras_vitser.serving import Bounds
 from tests.serving.small_model import tone, wav_file
 
 WAV = wav_file(tone(seconds=0.01))
+BOMB = gzip.compress(b" " * (Bounds().body_bytes + 1))
 
 
 def malformed(random, model="vit_ser"):
-    """The method, path and body of a request that deserves a 4xx, whatever the random generator draws."""
+    """Method, path, body and headers of a request that deserves a 4xx, whatever the random generator draws."""
     kind = random.choice(KINDS)
-    return kind(random, f"/v1/models/{model}")
+    request = kind(random, f"/v1/models/{model}")
+    if len(request) == 4:
+        return request
+    method, path, body = request
+    if random.random() < 0.1:  # well packed, and as wrong as before
+        return method, path, gzip.compress(body), {"Content-Encoding": "gzip"}
+    return method, path, body, {}
 
 
 def _predict(path, document):
@@ -166,6 +176,33 @@ def _wrong_path(random, path):
     return method, path + ending, json.dumps({"instances": [[0.5]]}).encode()
 
 
+def _wrong_encoding(random, path):
+    """A good body, packed badly or in another way than its header says."""
+    method, path, body = _predict(path, {"instances": [[0.5, 0.25]]})
+    packed = gzip.compress(body)
+    flipped = bytearray(packed)
+    flipped[-random.randrange(1, 9)] ^= 1 << random.randrange(8)  # of checksum and length
+    encoding, body = random.choice(
+        [
+            ("gzip", packed[: random.randrange(1, len(packed))]),
+            ("gzip", bytes(flipped)),
+            ("gzip", packed + random.randbytes(random.randrange(1, 30))),
+            ("gzip", packed + packed),
+            ("gzip", gzip.compress(packed)),
+            ("gzip", body),
+            ("gzip", zlib.compress(body)),
+            ("gzip", random.randbytes(random.randrange(100))),
+            ("gzip", BOMB),
+            ("gzip", gzip.compress(b"") * random.randrange(1, 2000)),
+            ("gzip, gzip", gzip.compress(packed)),
+            (random.choice(["br", "deflate", "zstd", "compress", "*", "gzip;q=1", _word(random)]), body),
+            ("", packed),
+            ("identity", packed),
+        ]
+    )
+    return method, path, body, {"Content-Encoding": encoding}
+
+
 def _base64(data):
     return base64.b64encode(data).decode()
 
@@ -189,4 +226,5 @@ KINDS = [
     _wrong_base64,
     _wrong_wav,
     _wrong_path,
+    _wrong_encoding,
 ]

@@ -227,6 +227,8 @@ def test_a_quiet_recording_is_sent_in_24_bits(kind, scripted):
         (tone(), None, PredictionError),
         (np.full(9, np.nan), 16000, NonFiniteAudioError),
         ([0.5, 0.25], 16000, PredictionError),
+        (np.round(3 * tone()), 48000, PredictionError),  # integers whose type was lost
+        (20000.5 * tone(), 16000, PredictionError),
     ],
 )
 def test_what_is_no_recording_is_refused_before_anything_is_sent(kind, scripted, source, rate, error):

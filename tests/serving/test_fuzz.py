@@ -32,8 +32,8 @@ class Asker:
     def __init__(self, url):
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
 
-    def __call__(self, method, path, body):
-        self._connection.request(method, path, body)
+    def __call__(self, method, path, body, headers=None):
+        self._connection.request(method, path, body, headers or {})
         response = self._connection.getresponse()
         return response.status, json.loads(response.read())
 
@@ -91,3 +91,14 @@ def test_what_is_no_http_is_refused(server, data):
             answer = b""
     assert answer == b"" or b" 4" in answer.split(b"\r\n")[0]
     assert Asker(server.url)(*GOOD)[0] == 200
+
+
+def test_a_target_may_name_the_server_and_other_targets_are_404(server):
+    """As a client writes it that takes the server for a proxy."""
+    ask = Asker(server.url)
+    expected = ask(*GOOD)
+    for origin in (server.url, "HTTP://[::1]:8501", "https://somewhere"):
+        assert ask(GOOD[0], origin + GOOD[1], GOOD[2]) == expected
+    for method, target in (("OPTIONS", "*"), ("GET", "http://somewhere"), ("GET", "ftp://somewhere/v1/models/vit_ser")):
+        status, document = ask(method, target, None)
+        assert (status, list(document)) == (404, ["error"])

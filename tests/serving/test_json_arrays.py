@@ -1,6 +1,9 @@
 """JSON values and arrays. Values and error texts are those of TensorFlow Serving's `json_tensor_test.cc`."""
 
+import base64
 import json
+import random
+import re
 
 import numpy as np
 import pytest
@@ -70,6 +73,8 @@ def test_strings_are_bytes_and_base64_is_decoded():
         ([{"b64": "a", "c": "b"}], STRING, "not formatted correctly for base64 data"),
         ([{"b64": "a"}], STRING, "Unable to base64 decode"),
         ([{"b64": "ä???"}], STRING, "Unable to base64 decode"),
+        ([{"b64": "-_-_"}], STRING, "Unable to base64 decode"),  # the url-safe alphabet
+        ([{"b64": "QQ="}], STRING, "Unable to base64 decode"),
         ([1e39], FLOAT, "Cannot convert JSON value: 1e+39 to float without loss of precision."),
         ([10**400], DOUBLE, "to double without loss of precision."),
     ],
@@ -78,6 +83,49 @@ def test_what_does_not_fit_is_refused(value, dtype, words):
     error = refused(value, dtype)
     assert words in error.message
     assert (error.code, error.http_status) == ("INVALID_ARGUMENT", 400)
+
+
+WAV_TEXT = base64.b64encode(bytes(range(256))).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(base64.encodebytes(bytes(range(256))).decode(), id="lines of 76, as MIME has them"),
+        pytest.param("\r\n".join(re.findall(".{1,64}", WAV_TEXT)), id="lines of 64, as PEM has them"),
+        pytest.param(f"  {WAV_TEXT}\n", id="around it"),
+        pytest.param(" \t\n\v\f\r".join(WAV_TEXT), id="behind each character"),
+        pytest.param(WAV_TEXT.rstrip("=") + "\n", id="no padding"),
+    ],
+)
+def test_spaces_and_line_breaks_in_base64_are_passed_over(text):
+    assert to_array([{"b64": text}], STRING)[0] == bytes(range(256))
+
+
+def abseil(text):
+    """What `Base64Unescape` of Abseil makes of a text: its bytes, or `None`."""
+    found = re.fullmatch(r"([A-Za-z0-9+/]*)([=.]*)", re.sub(r"[ \t\n\v\f\r]", "", text))
+    if not found:
+        return None
+    digits, padding = found.groups()
+    if len(digits) % 4 == 1 or len(padding) not in (0, -len(digits) % 4):
+        return None
+    return base64.b64decode(digits + "=" * (-len(digits) % 4))
+
+
+def test_base64_is_read_and_refused_as_by_abseil():
+    generator = random.Random(0)
+    seen = {True: 0, False: 0}
+    for _ in range(5000):
+        letters = generator.choice(["AQb9+/", "AQb9+/= \n", "AQb9+/=.- \r_\0\x1c\xa0é"])
+        text = "".join(generator.choices(letters, k=generator.randrange(12))) + generator.choice(["", "=", "=="])
+        expected = abseil(text)
+        seen[expected is None] += 1
+        if expected is None:
+            assert refused([{"b64": text}], STRING).message == "Unable to base64 decode", text
+        else:
+            assert to_array([{"b64": text}], STRING)[0] == expected, text
+    assert min(seen.values()) > 1000
 
 
 def test_a_dtype_without_a_json_form_is_unimplemented():

@@ -1,6 +1,7 @@
 """The bounds of a server, with a model of the test's own. Its answers are in `tests/contract/test_rest.py`."""
 
 import asyncio
+import gzip
 import json
 import threading
 import time
@@ -98,6 +99,27 @@ def test_a_body_is_bounded_said_or_unsaid(asked):
         assert "larger than 1000 bytes" in refused(await client.post(PREDICT, content=b" " * 1001), 413)
         refused(await client.post(PREDICT, content=pieces()), 413)
         assert (await client.post(PREDICT, content=json.dumps(ONE).encode().ljust(1000))).status_code == 200
+
+    asked(scenario, body_bytes=1000)
+
+
+def test_a_body_may_be_packed_by_gzip_and_in_no_other_way(asked):
+    body = json.dumps(ONE).encode()
+
+    async def post(client, body, encoding):
+        return await client.post(PREDICT, content=body, headers={"Content-Encoding": encoding})
+
+    async def scenario(client):
+        answer = await post(client, gzip.compress(body), "gzip")
+        assert (answer.status_code, answer.json()) == (200, {"predictions": [[2.0, 4.0]]})
+        other = await post(client, body, "br")
+        assert "Content-Encoding 'br'" in refused(other, 415)
+        assert other.headers["accept-encoding"] == "gzip, identity"
+        assert "cut off" in refused(await post(client, gzip.compress(body)[:-5], "gzip"), 400)
+        refused(await post(client, gzip.compress(body.ljust(1001)), "gzip"), 413)
+        classify = {"Content-Encoding": "gzip"}
+        unread = await client.post("/v1/models/m:classify", content=gzip.compress(b"{}"), headers=classify)
+        assert "signature method_name" in refused(unread, 400)
 
     asked(scenario, body_bytes=1000)
 

@@ -1,6 +1,7 @@
 """Documents of the REST API, with the examples of TensorFlow Serving's `api_rest.md` and `json_tensor_test.cc`."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -73,13 +74,15 @@ def test_column_inputs_may_differ_in_their_first_axis_and_others_are_ignored():
         (b'{"instances": [1, 2]}}', "must not be followed by other values. at offset: 21"),
         (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
         ('{"ö": x}'.encode(), "at offset: 7"),
+        (b'{"a": "AA\nAA"}', "JSON Parse error: Invalid encoding in string. at offset: 9"),
         (b'{"a', "Missing a closing quotation mark in string."),
         (b"{1: 2}", "Missing a name for object member."),
         (b'{"a" 1}', "Missing a colon after a name of object member."),
         (b"[1, 2]", "Is not object"),
         (b'"text"', "Is not object"),
         (b'{"a": ' + b"1" * 5000 + b"}", "Number too big"),
-        (b'{"a": ' + b"[" * 100000, "JSON Parse error: "),
+        (b'{"a": ' + b"[" * 50000, "Nested too deeply."),
+        (b'{"a": [' + b"[]," * 100000 + b"[]]}", "More than 100000 lists and objects."),
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(body, words):
@@ -87,6 +90,14 @@ def test_a_body_that_is_no_json_object_is_refused(body, words):
         read_object(body)
     assert words in error.value.message
     assert error.value.http_status == 400
+
+
+def test_lists_without_number_are_refused_before_they_are_made():
+    body = b'{"inputs": [' + b"[]," * 8_000_000 + b"[]]}"
+    started = time.process_time()
+    with pytest.raises(StatusError, match="lists and objects"):
+        read_object(body)
+    assert time.process_time() - started < 0.5
 
 
 def test_tokens_that_json_lacks_are_read():
@@ -119,6 +130,15 @@ def test_a_document_that_does_not_fit_is_refused(document, inputs, words):
         to_inputs(document, inputs, 32)
     assert words in error.value.message
     assert error.value.http_status == 400
+
+
+@pytest.mark.parametrize("count", [1, 33, 16000])
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_one_row_without_the_list_around_it_is_told_so(key, count):
+    inputs = {"x": TensorInfo(np.dtype("float32"), (-1, -1))}
+    with pytest.raises(StatusError) as error:
+        to_inputs({key: [0.5] * count}, inputs, 32)
+    assert error.value.message == f"Input x must have shape [-1,-1] but got: [{count}]; put the row into a list"
 
 
 @pytest.mark.parametrize(
