@@ -106,7 +106,7 @@ class _Graphs:
             "probabilities": probabilities,
             "label": tf.gather(tf.constant(self._labels), tf.argmax(probabilities, axis=1)),
             "score": tf.reduce_max(probabilities, axis=1),
-            "heard": heard_shares(clips, self._front_end.sampling_rate),
+            "heard": heard_shares(clips, self._front_end.clip_samples, self._front_end.sampling_rate),
         }
 
     def _probabilities(self, clips):

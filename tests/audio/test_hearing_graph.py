@@ -19,7 +19,7 @@ def test_the_numbers_are_those_outside_of_the_graph(samples):
     windows = np.stack([*UNHEARD.values(), *(tone(row) for row in np.repeat(levels, 320, axis=1))])[:, :samples]
     windows[-1, samples // 3 :] = 0
     windows = windows.astype(np.float32)
-    graph = tf.function(lambda batch: heard_shares(batch, 16000), [tf.TensorSpec((None, samples), tf.float32)])
+    graph = tf.function(lambda batch: heard_shares(batch, samples, 16000), [tf.TensorSpec((None, None), tf.float32)])
     given = graph(windows).numpy()
     assert (given.dtype, given.shape) == (np.float32, (len(windows),))
     expected = [heard_share(window, samples, 16000) for window in windows]

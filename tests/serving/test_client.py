@@ -270,11 +270,11 @@ def test_the_real_server_answers_as_tensorflow_does(two_versions):
     import tensorflow as tf
 
     tones = [tone(number, 1.0) for number in range(5)]
-    silence = np.zeros(16000, np.float32)
+    half = np.where(np.arange(16000) < 8000, tones[0], 0)
     with running_server(two_versions, "--versions", "all") as running:
         with Client(running.url) as asking:
             predictions = asking.predict(tones, sampling_rate=16000)
-            assert asking.predict(silence, sampling_rate=16000).heard == 0
+            assert asking.predict(half, sampling_rate=16000).heard == pytest.approx(0.5, abs=0.02)  # a tone is seldom 0
         with InALoop(running.url) as asking:
             one = asking.predict(tones[0], sampling_rate=16000)
             assert (one.label, one.heard) == (predictions[0].label, predictions[0].heard)
