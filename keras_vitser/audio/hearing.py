@@ -76,5 +76,5 @@ def _first_sound(waveform: np.ndarray, frame: int) -> int:
 
 
 def _is_heard(waveform: np.ndarray, frame: int) -> np.ndarray:
-    padded = np.pad(waveform.astype(np.float64), (0, -len(waveform) % frame))
-    return padded.reshape(-1, frame).var(axis=1) > FLOOR_SQUARE  # (frames,)
+    padded = np.pad(waveform, (0, -len(waveform) % frame))
+    return padded.reshape(-1, frame).var(axis=1, dtype=np.float64) > FLOOR_SQUARE  # (frames,)

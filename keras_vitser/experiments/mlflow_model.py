@@ -14,8 +14,9 @@ import pandas as pd
 class SpeechEmotion(mlflow.pyfunc.PythonModel):
     """From waveforms, float32 `(batch, samples)` at 16 kHz, to a table with a row a waveform.
 
-    Its columns are `label`, `score` (the label's probability) and `probability_<label>` for each class. Of a waveform
-    longer than the network's 4 s the first 4 s are used; a shorter one is padded with zeros.
+    Its columns are `label`, `score` (the label's probability), `heard` (the share of the network's window in which
+    something is heard; 0 is silence) and `probability_<label>` for each class. Of a waveform longer than the network's
+    4 s the first 4 s are used; a shorter one is padded with zeros.
     """
 
     def load_context(self, context):
@@ -30,7 +31,7 @@ class SpeechEmotion(mlflow.pyfunc.PythonModel):
         answers = self._recognizer.predict(list(np.asarray(model_input, np.float32)), sampling_rate=rate)
         return pd.DataFrame(
             [
-                {"label": answer.label, "score": float(answer.probabilities.max())}
+                {"label": answer.label, "score": float(answer.probabilities.max()), "heard": answer.heard}
                 | {
                     f"probability_{label}": float(value)
                     for label, value in zip(answer.labels, answer.probabilities, strict=True)
