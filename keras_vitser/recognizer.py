@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ import keras
 import numpy as np
 
 import keras_vitser
-from keras_vitser.audio import read_waveform, waveform_of
+from keras_vitser.audio import from_first_sound, heard_share, read_waveform, waveform_of
+from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import CheckpointError, ModelFolderError, PredictionError, PresetError
 from keras_vitser.files import sha256, whole_folder
 from keras_vitser.layers import LogMelImage
@@ -39,12 +39,15 @@ class Answer:
         probabilities: float32 array `(classes,)`, sums to 1, in the order of `labels`.
         labels: The labels.
         seconds_used: Seconds of the recording that were read, at most the network's length.
+        heard: Share of the network's window in which something is heard, 0 to 1, as `keras_vitser.audio.heard_share`
+            counts it. Where it is 0, do not rely on the label. `None` where nobody looked.
     """
 
     label: str
     probabilities: np.ndarray
     labels: tuple[str, ...]
     seconds_used: float
+    heard: float | None = None
 
 
 @dataclass(frozen=True)
@@ -265,17 +268,22 @@ class Recognizer:
         *,
         sampling_rate: float | None = None,
         batch_size: int = 32,
+        skip_silence: bool = False,
     ) -> Answer | list[Answer]:
         """Says which emotion is heard.
 
         Of a recording longer than the network's window (`front_end.clip_seconds`, 4 s in the
         paper) the beginning is used, as in the paper; the answer's `seconds_used` and one warning a call say so.
+        Silence has an answer too; the answer's `heard` is then 0, and one warning a call says so.
 
         Args:
             source: Path of a sound file, the bytes of one, a float array `(samples,)` with
                 full scale at -1 and 1, or a list of these.
             sampling_rate: Hz, needed for arrays and used for nothing else.
             batch_size: Positive int, recordings that are worked on at a time.
+            skip_silence: Bool. Whether a recording longer than the network's window is used from its
+                first sound on, as `keras_vitser.audio.from_first_sound` finds it, and not from its
+                start. Defaults to `False`, as in the paper.
 
         Returns:
             An `Answer`, or a list of them for a list.
@@ -291,9 +299,10 @@ class Recognizer:
         answers = []
         for start in range(0, len(sources), batch_size):
             batch = sources[start : start + batch_size]
-            answers += self._answer([self._waveform(item, sampling_rate) for item in batch])
-        self._warn_of_cuts(answers)
-        answers = [answer for answer, _ in answers]
+            answers += self._answer([self._waveform(item, sampling_rate, skip_silence) for item in batch])
+        cut, answers = sum(is_cut for _, is_cut in answers), [answer for answer, _ in answers]
+        silent = sum(answer.heard == 0 for answer in answers)
+        warn_of_unheard(len(answers), cut, silent, self.front_end.clip_seconds, skip_silence)
         return answers[0] if single else answers
 
     def probabilities(self, waveforms: np.ndarray) -> np.ndarray:
@@ -308,15 +317,17 @@ class Recognizer:
         """
         return self._probabilities.predict_on_batch(waveforms)
 
-    def _waveform(self, item, sampling_rate) -> np.ndarray:
+    def _waveform(self, item, sampling_rate, skip_silence) -> np.ndarray:
         rate = self.front_end.sampling_rate
         if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
-            return read_waveform(item, sampling_rate=rate)
-        return waveform_of(item, sampling_rate, rate)
+            waveform = read_waveform(item, sampling_rate=rate)
+        else:
+            waveform = waveform_of(item, sampling_rate, rate)
+        return from_first_sound(waveform, self.front_end.clip_samples, rate) if skip_silence else waveform
 
     def _answer(self, waveforms: list[np.ndarray]) -> list[tuple[Answer, bool]]:
         """Each answer, and whether the recording was cut."""
-        length = self.front_end.clip_samples
+        length, rate = self.front_end.clip_samples, self.front_end.sampling_rate
         # A power of two of rows, so that a handful of compiled graphs serve every batch.
         rows = 1 << (len(waveforms) - 1).bit_length()
         batch = np.zeros((rows, length), np.float32)
@@ -325,20 +336,10 @@ class Recognizer:
         probabilities = self.probabilities(batch)
         answers = []
         for waveform, row in zip(waveforms, probabilities, strict=False):
-            seconds = min(len(waveform), length) / self.front_end.sampling_rate
-            answer = Answer(self.labels[int(row.argmax())], row, self.labels, seconds)
+            seconds, heard = min(len(waveform), length) / rate, heard_share(waveform, length, rate)
+            answer = Answer(self.labels[int(row.argmax())], row, self.labels, seconds, heard)
             answers.append((answer, len(waveform) > length))
         return answers
-
-    def _warn_of_cuts(self, answers: list[tuple[Answer, bool]]) -> None:
-        cut = sum(is_cut for _, is_cut in answers)
-        if cut:
-            seconds = self.front_end.clip_seconds
-            warnings.warn(
-                f"{cut} of {len(answers)} recordings last longer than {seconds:g} s; their first {seconds:g} s "
-                "were used, as the network was trained",
-                stacklevel=3,
-            )
 
 
 def _without_optimizer(network: keras.Model) -> keras.Model:

@@ -27,6 +27,7 @@ from keras_vitser.errors import (
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Answer, Provenance, Recognizer
+from tests.audio.unheard_sounds import UNHEARD, lsb_noise, tone
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
@@ -187,11 +188,52 @@ class TestPredict:
             warnings.simplefilter("error", UserWarning)
             recognizer.predict(sound(1, 4), sampling_rate=RATE)
 
-    @pytest.mark.parametrize("samples", [np.zeros(RATE, "float32"), np.zeros(1), np.full(RATE, 1e-30, "float32")])
-    def test_silence_has_a_finite_answer(self, recognizer, samples):
-        answer = recognizer.predict(samples, sampling_rate=RATE)
+    @pytest.mark.parametrize(
+        "samples",
+        [np.zeros(RATE, "float32"), np.zeros(1), np.full(RATE, 1e-30, "float32"), *UNHEARD.values()],
+        ids=["a second", "a sample", "next to nothing", *UNHEARD],
+    )
+    def test_silence_has_a_finite_answer_that_says_so(self, recognizer, samples):
+        with pytest.warns(UserWarning, match="nothing was heard in 1 of 1 recordings") as caught:
+            answer = recognizer.predict(samples, sampling_rate=RATE)
+        assert [warning.filename for warning in caught if warning.category is UserWarning] == [__file__]
         assert np.isfinite(answer.probabilities).all()
         assert answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        assert answer.heard == 0
+
+    def test_the_answer_tells_how_much_of_the_window_is_heard(self, recognizer):
+        late = np.concatenate([np.zeros(3 * RATE), tone(np.full(RATE // 2, 0.1))])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            answers = recognizer.predict([tone(np.full(RATE, 0.1)), late], sampling_rate=RATE)
+        assert [answer.heard for answer in answers] == [0.25, 0.125]
+
+    def test_a_call_with_silence_in_it_warns_once(self, recognizer):
+        sounds = [sound(1), np.zeros(RATE), sound(2), np.zeros(RATE), np.zeros(6 * RATE)]
+        with pytest.warns(UserWarning, match="nothing was heard in 3 of 5 recordings") as caught:
+            answers = recognizer.predict(sounds, sampling_rate=RATE, batch_size=2)
+        ours = [str(warning.message) for warning in caught if warning.category is UserWarning]
+        assert [words.split(":")[0][:24] for words in ours] == ["1 of 5 recordings last l", "nothing was heard in 3 o"]
+        assert [answer.heard == 0 for answer in answers] == [False, True, False, True, True]
+
+    def test_of_a_long_recording_the_silence_before_can_be_skipped(self, recognizer):
+        late = np.concatenate([lsb_noise(5 * RATE), sound(1, 3)])
+        with pytest.warns(UserWarning, match="nothing was heard in 1 of 1"):
+            assert recognizer.predict(late, sampling_rate=RATE).heard == 0
+        answer = recognizer.predict(late, sampling_rate=RATE, skip_silence=True)
+        expected = recognizer.predict(sound(1, 3), sampling_rate=RATE)
+        np.testing.assert_allclose(answer.probabilities, expected.probabilities, atol=1e-6)
+        assert (answer.seconds_used, answer.heard) == (3.0, expected.heard)
+        assert answer.heard > 0.7
+
+    def test_what_is_skipped_and_still_too_long_is_warned_of(self, recognizer):
+        late = np.concatenate([np.zeros(RATE), sound(1, 3.5), sound(2, 3)])
+        with pytest.warns(UserWarning, match="1 of 1 .* 4 s from their first sound on; those 4 s"):
+            answer = recognizer.predict(late, sampling_rate=RATE, skip_silence=True)
+        with pytest.warns(UserWarning, match="their first 4 s"):
+            expected = recognizer.predict(late[RATE:], sampling_rate=RATE)
+        np.testing.assert_allclose(answer.probabilities, expected.probabilities, atol=1e-6)
+        assert answer.seconds_used == 4.0
 
 
 @pytest.mark.backends("tensorflow")

@@ -33,6 +33,12 @@ def predict(
     as_json: bool = typer.Option(False, "--json", help="Print a JSON line a file."),
     engine: Engine = typer.Option(Engine.local, help="local: this process. ray: Ray Data, on RAY_ADDRESS or here."),
     workers: int = typer.Option(None, min=1, help="Processes of --engine ray. Default: one a CPU."),
+    skip_silence: bool = typer.Option(
+        False,
+        "--skip-silence",
+        help="Use a recording longer than the network's window from its first sound on (a frame of 20 ms above -70 dB "
+        "of full scale), not from its start as the paper does.",
+    ),
     backend: str = typer.Option(None, help=BACKEND_HELP),
 ) -> None:
     """Say which emotion is heard in recordings.
@@ -57,9 +63,9 @@ def predict(
         recognizer = Recognizer.load(model)
     folder = "" if manifest is None else manifest.parent
     if engine is Engine.ray:
-        answer = partial(prediction.ray_stream, model, folder=folder, workers=workers)
+        answer = partial(prediction.ray_stream, model, folder=folder, workers=workers, skip_silence=skip_silence)
     else:
-        answer = partial(prediction.predict_stream, recognizer, folder=folder)
+        answer = partial(prediction.predict_stream, recognizer, folder=folder, skip_silence=skip_silence)
     total = len(paths) if isinstance(paths, list) else None
     silent = output is None and (as_csv or as_json or manifest is not None) and out.is_terminal  # lines show it
     write = None if output else _writer(as_csv or manifest is not None, as_json, recognizer.labels)
@@ -73,7 +79,7 @@ def predict(
                 paths,
                 lambda left, start: answer(left, start=start),
                 recognizer.labels,
-                prediction.job_of(model),
+                prediction.job_of(model, skip_silence),
                 tell,
             )
             failed, total = written.failed, written.total
@@ -122,7 +128,8 @@ def _table():
     from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(Column("file", overflow="fold"), "emotion", "probability", "seconds", box=None, pad_edge=False)
+    columns = (Column("file", overflow="fold"), "emotion", "probability", "seconds", "heard")
+    table = Table(*columns, box=None, pad_edge=False)
     reasons = []
 
     def write(row):
@@ -131,10 +138,11 @@ def _table():
             for reason in reasons:
                 print(f"not read: {reason}", file=sys.stderr)
         elif row.error:
-            table.add_row(Text(row.path), Text("not read", "red"), "", "")
+            table.add_row(Text(row.path), Text("not read", "red"), "", "", "")
             reasons.append(row.error)
         else:
             probability = f"{max(row.probabilities):.2f}"
-            table.add_row(Text(row.path), Text(row.label), probability, f"{row.seconds_used:.2f}")
+            heard = f"{100 * row.heard:.1f} %" if row.heard else Text("nothing", "red")
+            table.add_row(Text(row.path), Text(row.label), probability, f"{row.seconds_used:.2f}", heard)
 
     return write

@@ -15,9 +15,9 @@ from mlflow.exceptions import MlflowException
 class SpeechEmotion(mlflow.pyfunc.PythonModel):
     """From waveforms, float32 `(batch, samples)` with full scale at -1 and 1, to a table with a row a waveform.
 
-    Its columns are `label`, `score` (the label's probability) and `probability_<label>` for each class. Of a waveform
-    longer than the network's window (its model card says how long) the beginning is used; a shorter one is padded with
-    zeros.
+    Its columns are `label`, `score` (the label's probability), `heard` (the share of the network's window in which
+    something is heard; 0 is silence) and `probability_<label>` for each class. Of a waveform longer than the network's
+    window (its model card says how long) the beginning is used; a shorter one is padded with zeros.
 
     Samples carry no rate: `sampling_rate` in the model's metadata says at how many Hz they are to be, 16000 as a rule.
     Waveforms on another scale, as 16-bit samples are, are refused.
@@ -39,7 +39,7 @@ class SpeechEmotion(mlflow.pyfunc.PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return pd.DataFrame(
             [
-                {"label": answer.label, "score": float(answer.probabilities.max())}
+                {"label": answer.label, "score": float(answer.probabilities.max()), "heard": answer.heard}
                 | {
                     f"probability_{label}": float(value)
                     for label, value in zip(answer.labels, answer.probabilities, strict=True)

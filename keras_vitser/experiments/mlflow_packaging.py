@@ -30,7 +30,7 @@ def save_mlflow_model(model: Path, labels: list[str], backend: str, path: Path) 
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
     rate = read_settings(model)["sampling_rate"]
-    numbers = ["score", *(f"probability_{label}" for label in labels)]
+    numbers = ["score", "heard", *(f"probability_{label}" for label in labels)]
     answers = [ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]
     waveforms = TensorSpec(np.dtype(np.float32), (-1, -1))
     mlflow.pyfunc.save_model(

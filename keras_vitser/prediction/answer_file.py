@@ -28,6 +28,7 @@ from keras_vitser.prediction.row import Row, csv_header
 from keras_vitser.prediction.stream import BATCH
 
 _FORMAT = 1
+_DEFAULTS = {"skip_silence": False}  # what notes of earlier versions do not say
 _SHOWN = 3
 
 
@@ -59,8 +60,8 @@ class Written:
                 self.reasons.append(error)
 
 
-def job_of(model: str | os.PathLike) -> dict[str, Any]:
-    """What answers depend on besides the recordings: the model folder's content and the backend.
+def job_of(model: str | os.PathLike, skip_silence: bool = False) -> dict[str, Any]:
+    """What answers depend on besides the recordings: the model folder's content, the backend, what is used of a clip.
 
     Example:
         >>> import tempfile
@@ -68,10 +69,11 @@ def job_of(model: str | os.PathLike) -> dict[str, Any]:
         >>> from keras_vitser.recognizer import Recognizer
         >>> recognizer = Recognizer(ViTSER.student(2, depth=1), ["calm", "upset"])
         >>> sorted(job_of(recognizer.save(Path(tempfile.mkdtemp()) / "model")))
-        ['backend', 'format', 'model']
+        ['backend', 'format', 'model', 'skip_silence']
     """
     settings = sha256(model_folder(model) / SETTINGS_FILE)  # holds the hash of the weights
-    return {"format": _FORMAT, "model": settings, "backend": keras.backend.backend()}
+    backend = keras.backend.backend()
+    return {"format": _FORMAT, "model": settings, "backend": backend, "skip_silence": skip_silence}
 
 
 def write_answers(
@@ -89,7 +91,8 @@ def write_answers(
     that the bytes are those of a job that nobody stopped.
 
     Args:
-        output: The CSV: columns `path`, `label`, `seconds_used`, one a label, `error`.
+        output: The CSV: columns `path`, `label`, `seconds_used`, one a label, `heard`, `error`. One that an
+            earlier version began without `heard` goes on without it.
         paths: Paths in the order of the rows.
         answer: Function of the paths that are left and of how many came before, a multiple of
             32; gives their rows, `predict_stream` for instance.
@@ -118,8 +121,9 @@ def write_answers(
     left = iter(paths)
     written = Written()
     with _alone(output), _opened(output, labels, job) as file:
+        has_heard = _has_heard(output, labels)
         recent = deque(maxlen=BATCH)
-        for row in _rows_of(output, file, labels):
+        for row in _rows_of(output, file, len(labels) + 4 + has_heard):
             _check_path(output, row, written.total, left)
             recent.append(row[0])
             written.count(row[-1])
@@ -132,7 +136,7 @@ def write_answers(
         again = list(recent)[len(recent) - written.total % BATCH :]
         rows = answer(chain(again, [first], left), written.total - len(again))
         for row in islice(rows, len(again), None):
-            _append(file, output, row.to_csv(labels))
+            _append(file, output, row.to_csv(labels, has_heard=has_heard))
             written.count(row.error)
             if progress:
                 progress(written.total)
@@ -184,20 +188,34 @@ def _first_line(output: Path) -> bytes:
 
 def _check_job(output: Path, note: Path, job: dict[str, Any]) -> None:
     try:
-        begun = json.loads(note.read_text(encoding="utf-8"))
+        begun = _DEFAULTS | json.loads(note.read_text(encoding="utf-8"))
         differing = [name for name, value in job.items() if begun[name] != value]
     except (OSError, ValueError, KeyError, TypeError):
         raise PredictionError(
             f"{output}: is already there, and no {note.name} tells that it was begun here; choose another name"
         ) from None
+    if differing == ["skip_silence"]:
+        was = "with" if begun["skip_silence"] else "without"
+        raise PredictionError(f"{output}: was begun {was} --skip-silence; go on {was} it, or choose another name")
     if "backend" in differing and "model" not in differing:
         raise PredictionError(f"{output}: was begun on {begun['backend']}; give --backend {begun['backend']}")
     if differing:
         raise PredictionError(f"{output}: holds the answers of another model; choose another name")
 
 
-def _rows_of(output: Path, file: RawIOBase, labels: Sequence[str]) -> Iterator[list[str]]:
-    """The cells of each whole row. What a kill left behind them is cut off."""
+def _has_heard(output: Path, labels: Sequence[str]) -> bool:
+    """Whether the file has the column `heard`."""
+    with output.open("rb") as file:
+        for has_heard in (True, False):
+            header = csv_header(labels, has_heard=has_heard).encode("utf-8", "surrogateescape")
+            file.seek(0)
+            if file.read(len(header)) == header:
+                return has_heard
+    raise PredictionError(f"{output}: has other columns than this model's answers; choose another name")
+
+
+def _rows_of(output: Path, file: RawIOBase, count: int) -> Iterator[list[str]]:
+    """The cells of each whole row under the header, so many a row. What a kill left behind them is cut off."""
     end, lines = 0, b""
     with output.open("rb") as whole:
         for line in whole:
@@ -206,9 +224,7 @@ def _rows_of(output: Path, file: RawIOBase, labels: Sequence[str]) -> Iterator[l
                 continue
             text = lines.decode("utf-8", "surrogateescape")
             if end:
-                yield _cells(output, text, len(labels) + 4)
-            elif text != csv_header(labels):
-                raise PredictionError(f"{output}: has other columns than this model's answers; choose another name")
+                yield _cells(output, text, count)
             end += len(lines)
             lines = b""
     if lines:

@@ -22,7 +22,7 @@ import keras
 from keras_vitser.errors import PredictionError
 from keras_vitser.models.model_folder import model_folder
 from keras_vitser.prediction.row import Row
-from keras_vitser.prediction.stream import BATCH, answered, telling_of_cuts
+from keras_vitser.prediction.stream import BATCH, answered, telling_of_unheard
 from keras_vitser.recognizer import Recognizer
 
 _CHUNK = 2 * BATCH  # clips that a worker is given at a time, and that are lost with it
@@ -43,6 +43,7 @@ def ray_stream(
     folder: str | os.PathLike = "",
     start: int = 0,
     workers: int | None = None,
+    skip_silence: bool = False,
 ) -> Iterator[Row]:
     """`predict_stream` by actors of Ray Data; the rows come in the order of the paths.
 
@@ -56,9 +57,10 @@ def ray_stream(
         folder: Where relative paths begin. Defaults to the working folder.
         start: Int, a multiple of 32: how many recordings were answered before.
         workers: Positive int. Defaults to one a CPU.
+        skip_silence: As in `predict_stream`.
 
     Yields:
-        A `Row` a path. At the end, one warning tells how many were cut.
+        A `Row` a path. At the end, the warnings of `predict_stream`.
 
     Raises:
         ModelFolderError: The folder is no model.
@@ -72,7 +74,8 @@ def ray_stream(
     seconds = Recognizer.load(model).front_end.clip_seconds  # a model that is none is refused before Ray starts
     with _running(workers) as (ray, count):
         try:
-            yield from telling_of_cuts(_rows(ray, count, model, paths, Path(folder).absolute(), start), seconds)
+            listener = (str(model), str(Path(folder).absolute()), skip_silence)
+            yield from telling_of_unheard(_rows(ray, count, listener, paths, start), seconds, skip_silence)
         except ray.exceptions.RayError as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise PredictionError(f"Ray gave up: {said[-1]}") from error
@@ -84,26 +87,28 @@ class Listener:
     Args:
         model: The model folder.
         folder: Where relative paths begin.
+        skip_silence: As in `predict_stream`.
     """
 
-    def __init__(self, model: str, folder: str):
+    def __init__(self, model: str, folder: str, skip_silence: bool):
         self._recognizer = Recognizer.load(model)
-        self._folder = folder
+        self._folder, self._skip_silence = folder, skip_silence
 
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Answers one chunk; paths and rows are JSON, which keeps names that are no UTF-8."""
         (start,), (paths,) = chunk["start"], chunk["paths"]
-        rows = answered(self._recognizer, json.loads(paths), self._folder, int(start))
+        rows = answered(self._recognizer, json.loads(paths), self._folder, int(start), self._skip_silence)
         return {"start": [int(start)], "rows": [json.dumps([asdict(row) for row in rows])]}
 
 
-def _rows(ray, workers: int, model: Path, paths: Iterable[str], folder: Path, start: int) -> Iterator[Row]:
+def _rows(ray, workers: int, listener: tuple, paths: Iterable[str], start: int) -> Iterator[Row]:
+    """The rows of actors that are each `Listener(*listener)`."""
     chunks = _chunks(paths, start)
     while window := list(islice(chunks, _WINDOW)):
         chunks_of_rows = ray.data.from_items(window, override_num_blocks=len(window)).map_batches(
             Listener,
             batch_size=1,
-            fn_constructor_args=(str(model), str(folder)),
+            fn_constructor_args=listener,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             num_cpus=1,
             runtime_env={"env_vars": _environment()},

@@ -18,10 +18,11 @@ class Row:
         seconds_used: Seconds of the recording that were read, or `None`.
         is_cut: Whether the recording lasts longer than what is read of it.
         error: Why the recording could not be read, one line, or `None`.
+        heard: Share of the network's window in which something is heard, to 6 digits, or `None`; 0 is silence.
 
     Example:
-        >>> Row("a.wav", "calm", (0.75, 0.25), 1.5).to_csv()
-        'a.wav,calm,1.5,0.75,0.25,\\n'
+        >>> Row("a.wav", "calm", (0.75, 0.25), 1.5, heard=0.375).to_csv()
+        'a.wav,calm,1.5,0.75,0.25,0.375,\\n'
     """
 
     path: str
@@ -30,6 +31,7 @@ class Row:
     seconds_used: float | None = None
     is_cut: bool = False
     error: str | None = None
+    heard: float | None = None
 
     def to_dict(self, labels: Sequence[str]) -> dict[str, Any]:
         """For a JSON line."""
@@ -38,26 +40,33 @@ class Row:
             "label": self.label,
             "probability": max(self.probabilities, default=None),
             "seconds_used": self.seconds_used,
+            "heard": self.heard,
             "error": self.error,
         }
         if self.error is None:
             row["probabilities"] = dict(zip(labels, self.probabilities, strict=True))
         return row
 
-    def to_csv(self, labels: Sequence[str] | None = None) -> str:
+    def to_csv(self, labels: Sequence[str] | None = None, *, has_heard: bool = True) -> str:
         """A line under `csv_header(labels)`. `labels` need only be given where the row may hold an error."""
         numbers = self.probabilities or [""] * len(labels or ())
-        return csv_line([self.path, self.label, self.seconds_used, *numbers, self.error])
+        heard = [self.heard] if has_heard else []
+        return csv_line([self.path, self.label, self.seconds_used, *numbers, *heard, self.error])
 
 
-def csv_header(labels: Sequence[str]) -> str:
+def csv_header(labels: Sequence[str], *, has_heard: bool = True) -> str:
     """The first line of a table.
+
+    Args:
+        labels: The labels of the model.
+        has_heard: Bool. Whether there is a column `heard`, which earlier versions did not write. Defaults to `True`.
 
     Example:
         >>> csv_header(["calm", "upset"])
-        'path,label,seconds_used,calm,upset,error\\n'
+        'path,label,seconds_used,calm,upset,heard,error\\n'
     """
-    return csv_line(["path", "label", "seconds_used", *labels, "error"])
+    heard = ["heard"] if has_heard else []
+    return csv_line(["path", "label", "seconds_used", *labels, *heard, "error"])
 
 
 def csv_line(cells: Sequence[Any]) -> str:

@@ -1,7 +1,6 @@
 """Paths in, answers out, a batch at a time: threads decode the next batch while the network hears this one."""
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_vitser.audio import read_waveform
+from keras_vitser.audio import from_first_sound, heard_share, read_waveform
+from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import AudioError, NoSamplesError
 from keras_vitser.prediction.row import Row
 from keras_vitser.recognizer import Recognizer
@@ -21,7 +21,12 @@ _READERS = min(BATCH, os.cpu_count() or 1)
 
 
 def predict_stream(
-    recognizer: Recognizer, paths: Iterable[str], *, folder: str | os.PathLike = "", start: int = 0
+    recognizer: Recognizer,
+    paths: Iterable[str],
+    *,
+    folder: str | os.PathLike = "",
+    start: int = 0,
+    skip_silence: bool = False,
 ) -> Iterator[Row]:
     """Answers any number of recordings in constant memory; one that cannot be read stops nothing.
 
@@ -35,9 +40,12 @@ def predict_stream(
         paths: Paths of sound files.
         folder: Where relative paths begin. Defaults to the working folder.
         start: Int, a multiple of 32: how many recordings were answered before.
+        skip_silence: Bool. Whether a recording longer than the network's window is used from its first sound on.
+            Defaults to `False`.
 
     Yields:
-        A `Row` a path, in their order. At the end, one warning tells how many were cut.
+        A `Row` a path, in their order. At the end, a warning tells how many were cut, and one in how many nothing was
+        heard.
 
     Example:
         >>> from keras_vitser.corpora import load
@@ -47,16 +55,19 @@ def predict_stream(
         >>> [row.error is None for row in rows]
         [True, False]
     """
-    yield from telling_of_cuts(answered(recognizer, paths, folder, start), recognizer.front_end.clip_seconds)
+    rows = answered(recognizer, paths, folder, start, skip_silence)
+    yield from telling_of_unheard(rows, recognizer.front_end.clip_seconds, skip_silence)
 
 
-def answered(recognizer: Recognizer, paths: Iterable[str], folder: str | os.PathLike, start: int) -> Iterator[Row]:
-    """`predict_stream` without its warning."""
+def answered(
+    recognizer: Recognizer, paths: Iterable[str], folder: str | os.PathLike, start: int, skip_silence: bool
+) -> Iterator[Row]:
+    """`predict_stream` without its warnings."""
     length, rate = recognizer.front_end.clip_samples, recognizer.front_end.sampling_rate
     parent = Path(folder)
 
     def read(path):
-        return _read(path, parent, rate, length)
+        return _read(path, parent, rate, length, skip_silence)
 
     reads = read_ahead(read, map(str, paths), _READERS, BATCH)
     while batch := list(islice(reads, BATCH)):
@@ -65,15 +76,15 @@ def answered(recognizer: Recognizer, paths: Iterable[str], folder: str | os.Path
         waveforms = np.zeros((size, length), np.float32)
         for waveform, (_, samples, _) in zip(waveforms, batch, strict=False):
             waveform[: len(samples)] = samples
-        heard = any(len(samples) for _, samples, _ in batch)
-        probabilities = recognizer.probabilities(waveforms) if heard else waveforms
+        any_read = any(len(samples) for _, samples, _ in batch)
+        probabilities = recognizer.probabilities(waveforms) if any_read else waveforms
         for (row, samples, is_cut), numbers in zip(batch, probabilities, strict=False):
             if row.error is not None:
                 yield row
                 continue
             label = recognizer.labels[int(numbers.argmax())]
             rounded = tuple(round(float(number), 6) for number in numbers)
-            yield Row(row.path, label, rounded, round(len(samples) / rate, 3), is_cut)
+            yield Row(row.path, label, rounded, round(len(samples) / rate, 3), is_cut, heard=row.heard)
 
 
 def read_ahead(read: Callable[[str], Any], paths: Iterable[str], readers: int, ahead: int) -> Iterator[Any]:
@@ -96,22 +107,18 @@ def read_ahead(read: Callable[[str], Any], paths: Iterable[str], readers: int, a
         pool.shutdown(cancel_futures=True)
 
 
-def telling_of_cuts(rows: Iterable[Row], seconds: float) -> Iterator[Row]:
-    """The rows, and a warning behind the last if recordings were cut."""
-    heard = cut = 0
+def telling_of_unheard(rows: Iterable[Row], seconds: float, skip_silence: bool) -> Iterator[Row]:
+    """The rows, and warnings behind the last if recordings were cut, or are silent."""
+    total = cut = silent = 0
     for row in rows:
-        heard += row.error is None
+        total += row.error is None
         cut += row.is_cut
+        silent += row.heard == 0
         yield row
-    if cut:
-        warnings.warn(
-            f"{cut} of {heard} recordings last longer than {seconds:g} s; their first {seconds:g} s "
-            "were used, as the network was trained",
-            stacklevel=2,
-        )
+    warn_of_unheard(total, cut, silent, seconds, skip_silence)
 
 
-def _read(path: str, parent: Path, rate: int, length: int) -> tuple[Row, np.ndarray, bool]:
+def _read(path: str, parent: Path, rate: int, length: int, skip_silence: bool) -> tuple[Row, np.ndarray, bool]:
     """The path's row, the samples that are used, and whether there were more."""
     try:
         if not path:
@@ -120,4 +127,6 @@ def _read(path: str, parent: Path, rate: int, length: int) -> tuple[Row, np.ndar
     except AudioError as error:
         reason = str(error).replace(str(parent / path), path, 1)  # as it stands in the list, wherever that lies
         return Row(path, error=" ".join(reason.split())), np.zeros(0, np.float32), False
-    return Row(path), waveform[:length].copy(), len(waveform) > length  # a copy: the rest of an hour is let go
+    waveform = from_first_sound(waveform, length, rate) if skip_silence else waveform
+    row = Row(path, heard=round(heard_share(waveform, length, rate), 6))
+    return row, waveform[:length].copy(), len(waveform) > length  # a copy: the rest of an hour is let go

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_vitser.errors import AudioError, ServingError
 from keras_vitser.recognizer import Recognizer
-from keras_vitser.serving.listening import heard_figure, listen
+from keras_vitser.serving.listening import heard_figure, heard_sentence, listen
 
 if TYPE_CHECKING:
     import gradio
@@ -38,9 +38,9 @@ def create_page(recognizer: Recognizer) -> "gradio.Blocks":
     except ImportError:
         raise ServingError("the page needs Gradio: pip install 'keras-vitser[app]'") from None
 
-    def hear(file: str | None) -> tuple[dict[str, float] | None, Any]:
+    def hear(file: str | None) -> tuple[dict[str, float] | None, str, Any]:
         if file is None:
-            return None, None
+            return None, "", None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what is cut; the picture says so
@@ -48,16 +48,18 @@ def create_page(recognizer: Recognizer) -> "gradio.Blocks":
         except AudioError as error:
             raise gradio.Error(str(error).replace(file, os.path.basename(file)), print_exception=False) from None
         answer = heard.answer
-        return dict(zip(answer.labels, map(float, answer.probabilities), strict=True)), _pixels(heard)
+        probabilities = dict(zip(answer.labels, map(float, answer.probabilities), strict=True))
+        return probabilities, heard_sentence(heard), _pixels(heard)
 
     with gradio.Blocks(title="keras_vitser", analytics_enabled=False) as page:
         gradio.Markdown(_ABOUT)
         with gradio.Row():
             sound = gradio.Audio(sources=["upload", "microphone"], type="filepath", label="Recording", buttons=[])
             label = gradio.Label(label="Emotion")
+        words = gradio.Markdown()
         gradio.Markdown("When it listened, and how the answer moves:")
         picture = gradio.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"])
-        sound.change(hear, sound, [label, picture])
+        sound.change(hear, sound, [label, words, picture])
     return page
 
 

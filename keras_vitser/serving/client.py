@@ -42,6 +42,8 @@ class Prediction:
         label: The most probable label.
         score: Its probability.
         probabilities: float32 array `(classes,)`, in the order of the model's labels.
+        heard: Share of the network's window in which something is heard, 0 to 1; where it is 0, do not rely on
+            the label. `None` from a model that was exported without it.
 
     Example:
         >>> Prediction("calm", 0.75, np.array([0.75, 0.25], "float32")).label
@@ -51,6 +53,7 @@ class Prediction:
     label: str
     score: float
     probabilities: np.ndarray
+    heard: float | None = None
 
 
 class _Requests:
@@ -249,7 +252,7 @@ def _body(recordings: list[bytes]) -> bytes:
 def _predictions(body: bytes) -> list[Prediction]:
     try:
         return [
-            Prediction(row["label"], row["score"], np.array(row["probabilities"], np.float32))
+            Prediction(row["label"], row["score"], np.array(row["probabilities"], np.float32), row.get("heard"))
             for row in json.loads(body)["predictions"]
         ]
     except (ValueError, KeyError, TypeError):

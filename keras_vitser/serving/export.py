@@ -60,10 +60,12 @@ def export(
 
     - `serving_default`: `waveform`, float32 `(batch, samples)`, 16 kHz, full scale at -1 and 1, any length; pad shorter
       rows with zeros. Whole numbers beyond 1, 16-bit samples as a rule, are refused, and all beyond 16. Gives
-      `probabilities` `(batch, classes)`, `label` and `score`, the label's probability, as `Recognizer` does.
+      `probabilities` `(batch, classes)`, `label`, `score`, the label's probability, and `heard`, the share of the
+      window in which something is heard, as `Recognizer` does.
     - `wav`: `audio_bytes`, string `(batch,)`, whole WAV files; gives the same.
     - `explain`: `waveform`; gives the same, and `attention` `(batch, steps)`, which sums to 1.
-    - `embed`: `waveform`; gives `feature_map` `(batch, hidden_dim)`.
+    - `embed`: `waveform`; gives `feature_map` `(batch, hidden_dim)`, alone, so that TensorFlow Serving's answers are
+      lists and no objects.
 
     Requests are joined into batches inside the graph. Leave `--enable_batching` of TensorFlow Serving off: it would pad
     waveforms with their own first sample, and fail the company of a bad file.
@@ -73,7 +75,8 @@ def export(
         to: What to write. A folder, `models/vit_ser`, becomes that of a model in TensorFlow Serving's layout, and gets
             the SavedModel `models/vit_ser/VERSION`. A name that ends in `.onnx` or `.tflite` is a file for ONNX
             Runtime or LiteRT: `waveform`, float32 `(batch, clip_samples)`, the network's window at 16 kHz, to
-            `probabilities`, `(batch, classes)`.
+            `probabilities`, `(batch, classes)`. They do not tell `heard`: who runs one holds the samples, and has
+            `keras_vitser.audio.heard_share`.
         version: Positive int, of a SavedModel; TensorFlow Serving serves the highest.
         int8: Bool. Whether a `.tflite` file keeps its weights in 8 bits, a quarter of the size; `model` is then a
             run, on whose test clips the loss is measured. Defaults to `False`.

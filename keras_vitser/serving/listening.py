@@ -1,13 +1,14 @@
 """What is heard in a recording, for a person to look at: when the network listened, and how the answer moves."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import ops
 
-from keras_vitser.audio import read_waveform
+from keras_vitser.audio import FLOOR_DB, read_waveform
 from keras_vitser.evaluation.figures import new_figure
 from keras_vitser.recognizer import Answer, Recognizer
 
@@ -69,7 +70,9 @@ def listen(recognizer: Recognizer, source: str | os.PathLike | bytes | np.ndarra
     step = round(_STEP * rate)
     count = min(1 + max(len(waveform) - length, 0) // step, _WINDOWS)
     windows = [waveform[number * step :][:length] for number in range(count)]
-    answers = recognizer.predict(windows, sampling_rate=rate)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "nothing was heard")  # windows are no recordings; `heard_sentence` tells
+        answers = recognizer.predict(windows, sampling_rate=rate)
 
     images = front_end(windows[0][None])
     attention = None
@@ -83,6 +86,26 @@ def listen(recognizer: Recognizer, source: str | os.PathLike | bytes | np.ndarra
         timeline=np.stack([answer.probabilities for answer in answers]),
         seconds=len(waveform) / rate,
         clip_seconds=front_end.clip_seconds,
+    )
+
+
+def heard_sentence(heard: Heard) -> str:
+    """How much sound the answer rests on, in words; Markdown.
+
+    Example:
+        >>> from keras_vitser.models import ViTSER
+        >>> recognizer = Recognizer(ViTSER.student(2, depth=1), ["calm", "upset"])
+        >>> heard_sentence(listen(recognizer, np.zeros(96000, "float32")))[:57]
+        '**Nothing was heard** in the 4 s that the answer is to: a'
+        >>> heard_sentence(listen(recognizer, np.sin(np.arange(16000, dtype="float32"))))
+        'Sound was heard in 25.0 % of the 4 s that the answer is to.'
+    """
+    window = f"the {heard.clip_seconds:g} s that the answer is to"
+    if heard.answer.heard:
+        return f"Sound was heard in {100 * heard.answer.heard:.1f} % of {window}."
+    return (
+        f"**Nothing was heard** in {window}: all of it is under {FLOOR_DB:g} dB of full scale, so do not rely "
+        "on the emotion that is named. Is the microphone on?"
     )
 
 

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 from keras_vitser.audio.graph_faults import refuse, scale_fault
+from keras_vitser.audio.hearing_graph import heard_shares
 from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.clip_graph import probabilities_of
@@ -121,6 +122,7 @@ class _Graphs:
             "probabilities": probabilities,
             "label": tf.gather(tf.constant(self._labels), tf.argmax(probabilities, axis=1)),
             "score": tf.reduce_max(probabilities, axis=1),
+            "heard": heard_shares(clips, self._front_end.clip_samples, self._front_end.sampling_rate),
         }
 
     def _probabilities(self, clips):

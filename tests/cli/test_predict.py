@@ -7,9 +7,12 @@ import shutil
 import sys
 import types
 
+import numpy as np
 import pytest
+import soundfile
 
 from keras_vitser.recognizer import Recognizer
+from tests.audio.unheard_sounds import lsb_noise, tone
 from tests.cli.conftest import LABELS, write_sound
 
 pytestmark = pytest.mark.backends("tensorflow")
@@ -38,7 +41,7 @@ def test_json_is_a_line_a_file_in_the_order_given(command, model, tmp_path):
     assert [row["path"] for row in rows] == [str(path) for path in paths]
     expected = Recognizer.load(model).predict(paths)
     for row, answer in zip(rows, expected, strict=True):
-        assert (row["label"], row["seconds_used"], row["error"]) == (answer.label, 0.5, None)
+        assert (row["label"], row["seconds_used"], row["heard"], row["error"]) == (answer.label, 0.5, 0.125, None)
         assert list(row["probabilities"]) == list(LABELS)
         assert list(row["probabilities"].values()) == pytest.approx(answer.probabilities.tolist(), abs=1e-5)
         assert row["probability"] == pytest.approx(answer.probabilities.max(), abs=1e-5)
@@ -59,7 +62,8 @@ def test_csv_has_a_line_a_file(command, model, mixed):
     ended = command("predict", mixed, "--model", model, "--csv")
     assert ended.code == 2
     rows = list(csv.DictReader(io.StringIO(ended.out)))
-    assert list(rows[0]) == ["path", "label", "seconds_used", *LABELS, "error"]
+    assert list(rows[0]) == ["path", "label", "seconds_used", *LABELS, "heard", "error"]
+    assert [row["heard"] for row in rows] == ["0.125", "", "0.125"]
     assert len(rows) == 3
     assert [row["label"] in LABELS for row in rows] == [True, False, True]
     assert sum(float(rows[0][label]) for label in LABELS) == pytest.approx(1, abs=1e-4)
@@ -92,6 +96,44 @@ def test_of_a_long_file_one_warning_tells(command, model, tmp_path):
     assert json_lines(ended.out)[0]["seconds_used"] == 4.0
     assert ended.err.count("warning: ") == 1
     assert "first 4 s" in ended.err
+
+
+@pytest.fixture
+def late(tmp_path):
+    """Five seconds of silence, and a second of sound."""
+    samples = np.concatenate([lsb_noise(5 * 16000), tone(np.full(16000, 0.1))])
+    soundfile.write(tmp_path / "late.wav", samples, 16000, subtype="PCM_16")
+    return tmp_path / "late.wav"
+
+
+def test_of_silence_the_table_and_one_warning_tell(command, model, late, tmp_path):
+    ended = command("predict", late, write_sound(tmp_path / "a.wav"), "--model", model)
+    assert ended.code == 0
+    assert ended.out.splitlines()[0].split() == ["file", "emotion", "probability", "seconds", "heard"]
+    assert "nothing" in ended.out
+    assert "12.5 %" in ended.out
+    assert ended.err.count("nothing was heard in 1 of 2 recordings") == 1
+
+
+def test_silence_before_a_sound_is_skipped_where_asked(command, model, late):
+    skipped = command("predict", late, "--model", model, "--json", "--skip-silence")
+    assert (skipped.code, skipped.err) == (0, "")
+    (row,) = json_lines(skipped.out)
+    assert (row["seconds_used"], row["heard"]) == (1.0, 0.25)
+    (row,) = json_lines(command("predict", late, "--model", model, "--json").out)
+    assert (row["seconds_used"], row["heard"]) == (4.0, 0.0)
+
+
+def test_a_file_of_answers_is_of_one_kind(command, model, late):
+    output = late.with_name("answers.csv")
+    manifest = late.with_name("clips.txt")
+    manifest.write_text("late.wav\n")
+    arguments = ("predict", "--manifest", manifest, "--model", model, "--output", output)
+    assert command(*arguments, "--skip-silence").code == 0
+    (row,) = csv.DictReader(io.StringIO(output.read_text()))
+    assert (row["seconds_used"], row["heard"]) == ("1.0", "0.25")
+    assert "was begun with --skip-silence" in command(*arguments).refusal
+    assert command(*arguments, "--skip-silence").code == 0
 
 
 def test_a_run_folder_is_a_model(command, model, tmp_path):

@@ -13,6 +13,7 @@ PACKAGE = Path(keras_vitser.__file__).parent
 BACKENDS = {"tensorflow", "jax", "torch"}
 ALLOWED = {
     "audio/graph_faults.py",
+    "audio/hearing_graph.py",
     "audio/resampling_graph.py",
     "audio/tfio_decoding.py",
     "audio/tfio_reading.py",

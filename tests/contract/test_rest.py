@@ -21,6 +21,9 @@ TONES = [tone(0, 0.5).tolist(), tone(7, 0.5).tolist()]
 FILES = [{"b64": base64.b64encode(wav_file(tone(number, seconds))).decode()} for number, seconds in ((0, 1), (7, 0.4))]
 
 
+OUTPUTS = {"probabilities", "label", "score", "heard"}
+
+
 def answered(answer):
     """The document of an answer that must be 200."""
     assert answer.status == 200, answer
@@ -39,7 +42,9 @@ def refused(answer, status, *words):
 
 def check_prediction(prediction):
     """One row of `serving_default` or `wav`."""
-    assert set(prediction) == {"probabilities", "label", "score"}
+    assert set(prediction) == OUTPUTS
+    assert isinstance(prediction["heard"], float)
+    assert 0 <= prediction["heard"] <= 1
     probabilities = prediction["probabilities"]
     assert all(isinstance(value, float) and 0 <= value <= 1 for value in probabilities)
     assert math.isclose(sum(probabilities), 1, abs_tol=1e-5)
@@ -75,6 +80,12 @@ class TestRowPredict:
             assert alone["label"] == expected["label"]
             assert close(alone["probabilities"], expected["probabilities"])
 
+    def test_of_silence_nothing_is_heard(self, row_server):
+        silent = answered(row_server.predict({"instances": [[0.0] * 8000, TONES[0]]}))["predictions"]
+        for prediction in silent:
+            check_prediction(prediction)
+        assert silent[0]["heard"] == 0 < silent[1]["heard"]
+
     def test_one_output_has_no_name(self, row_server):
         document = answered(row_server.predict({"signature_name": "embed", "instances": TONES}))
         assert [len(row) for row in document["predictions"]] == [len(document["predictions"][0])] * 2
@@ -105,9 +116,10 @@ class TestPredict:
     def test_column_format(self, server, inputs):
         document = answered(server.predict({"inputs": inputs}))
         assert list(document) == ["outputs"]
-        assert set(document["outputs"]) == {"probabilities", "label", "score"}
+        assert set(document["outputs"]) == OUTPUTS
         rows = answered(server.predict({"instances": TONES}))["predictions"]
-        assert document["outputs"]["label"] == [row["label"] for row in rows]
+        for name in ("label", "heard"):
+            assert document["outputs"][name] == [row[name] for row in rows]
         for probabilities, row in zip(document["outputs"]["probabilities"], rows, strict=True):
             assert close(probabilities, row["probabilities"])
 
@@ -289,7 +301,12 @@ class TestStatusAndMetadata:
         signature = signatures["serving_default"]
         assert signature["method_name"] == "tensorflow/serving/predict"
         assert set(signature["inputs"]) == {"waveform"}
-        assert set(signature["outputs"]) == {"probabilities", "label", "score"}
+        assert set(signature["outputs"]) == set(signatures["wav"]["outputs"]) == OUTPUTS
+        assert signature["outputs"]["heard"]["dtype"] == "DT_FLOAT"
+        assert signature["outputs"]["heard"]["tensor_shape"] == {
+            "dim": [{"size": "-1", "name": ""}],
+            "unknown_rank": False,
+        }
         any_size = {"size": "-1", "name": ""}
         waveform = signature["inputs"]["waveform"]
         assert waveform["dtype"] == "DT_FLOAT"

@@ -350,6 +350,7 @@ class TestTracking:
             expected = [answer.probabilities for answer in answers]
             np.testing.assert_allclose(found[[f"probability_{label}" for label in LABELS]], expected, atol=1e-6)
             np.testing.assert_allclose(found["score"], np.max(expected, axis=1), atol=1e-6)
+            assert list(found["heard"]) == [answer.heard for answer in answers] == [-(-seconds // 0.02) / 200] * 3
         assert model.metadata.signature.inputs.inputs[0].type == np.float32
         assert model.metadata.signature.outputs.input_names() == list(found)
         assert model.input_example.shape == (1, 16000)

@@ -1,6 +1,7 @@
 """A file of answers that was stopped ends as one that never was."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from keras_vitser.errors import PredictionError
 from keras_vitser.prediction import Row, job_of, write_answers
+from keras_vitser.prediction.row import csv_line
 from keras_vitser.prediction.stream import BATCH
 from tests.prediction.killable_job import job
 
@@ -31,7 +33,10 @@ def stub(paths, start):
     """Answers that depend on the number of the row, so that one in the wrong place is seen."""
     assert start % BATCH == 0
     for number, path in enumerate(paths, start):
-        yield Row(path, error=f"{path}: why, oh why") if number % 5 == 3 else Row(path, LABELS[0], (number, 0.5), 1.0)
+        if number % 5 == 3:
+            yield Row(path, error=f"{path}: why, oh why")
+        else:
+            yield Row(path, LABELS[0], (number, 0.5), 1.0, heard=number / 100)
 
 
 def write(output, paths=PATHS, answer=stub, labels=LABELS, job=JOB, progress=None):
@@ -60,7 +65,8 @@ def test_a_row_a_path_in_their_order(tmp_path):
     assert written.reasons == [f"{PATHS[number]}: why, oh why" for number in (3, 8, 13)]
     with open(tmp_path / "answers.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         header, *rows = csv.reader(file, strict=True)
-    assert header == ["path", "label", "seconds_used", *LABELS, "error"]
+    assert header == ["path", "label", "seconds_used", *LABELS, "heard", "error"]
+    assert [row[-2] for row in rows[:5]] == ["0.0", "0.01", "0.02", "", "0.04"]
     assert [row[0] for row in rows] == PATHS
     assert [bool(row[-1]) for row in rows] == [number % 5 == 3 for number in range(len(PATHS))]
 
@@ -136,6 +142,40 @@ def test_another_manifest_is_refused(tmp_path, expected, paths, words):
     assert output.read_bytes() == expected
 
 
+def without_heard(data):
+    """What an earlier version, without the column `heard`, wrote of the same rows."""
+    rows = csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline=""), strict=True)
+    return "".join(csv_line([*row[:-2], row[-1]]) for row in rows).encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 31, 40, len(PATHS)])
+def test_a_file_of_an_earlier_version_goes_on_in_its_own_columns(tmp_path, expected, rows):
+    output, old = tmp_path / "answers.csv", without_heard(expected)
+    begun = b"".join(old.splitlines(keepends=True)[: 1 + rows])
+    output.write_bytes(begun)
+    (tmp_path / "answers.csv.job").write_text(json.dumps(JOB))
+    for torn in (len(begun), len(begun) - 7) if rows else (len(begun),):
+        os.truncate(output, torn)
+        assert write(output, job=JOB | {"skip_silence": False}).total == len(PATHS)
+        assert output.read_bytes() == old
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_answers_with_and_without_silence_skipped_are_not_mixed(tmp_path, expected, skips):
+    output = tmp_path / "answers.csv"
+    write(output, job=JOB | {"skip_silence": skips})
+    said = refusal(output, job=JOB | {"skip_silence": not skips})
+    was = "with" if skips else "without"
+    assert f"was begun {was} --skip-silence; go on {was} it, or choose another name" in said
+    assert output.read_bytes() == expected
+
+
+def test_an_earlier_version_skipped_nothing(tmp_path):
+    output = tmp_path / "answers.csv"
+    write(output, PATHS[:3])
+    assert "was begun without --skip-silence" in refusal(output, job=JOB | {"skip_silence": True})
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -208,7 +248,7 @@ def test_a_full_disk_costs_one_line_and_no_answer(tmp_path, expected):
 
 def test_a_job_is_the_models_content(model, tmp_path):
     copied = shutil.copytree(model, tmp_path / "elsewhere" / "model")
-    assert job_of(copied) == job_of(model) == job_of(copied.parent)
+    assert job_of(copied) == job_of(model) == job_of(copied.parent) != job_of(model, skip_silence=True)
     assert job_of(model)["backend"] == keras.backend.backend()
     settings = copied / "recognizer.json"
     settings.write_text(settings.read_text().replace("calm", "loud"))

@@ -1,15 +1,21 @@
 """Two workers of a local Ray, one of which is killed: every clip is answered exactly once."""
 
 import importlib.util
+import json
 import os
 import signal
 import sys
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
 
 from keras_vitser.errors import ModelFolderError, PredictionError
 from keras_vitser.prediction import predict_stream, ray_stream
+from keras_vitser.prediction.ray_engine import Listener, _row
+from keras_vitser.prediction.stream import answered
+from tests.experiments.made_up import chirp
 from tests.requirements import lacking
 
 # Ray is not imported here: it reads where it may listen as it is imported.
@@ -69,7 +75,19 @@ def test_a_worker_that_is_killed_loses_no_clip_and_tells_none_twice(model, recog
     expected = list(predict_stream(recognizer, paths, folder=sounds))
     for row, other in zip(rows, expected, strict=True):
         assert (row.label, row.seconds_used, row.is_cut) == (other.label, other.seconds_used, other.is_cut)
+        assert row.heard == other.heard
         assert row.probabilities == pytest.approx(other.probabilities, abs=2e-6)
+
+
+def test_an_actor_skips_silence_where_it_was_asked_to(model, recognizer, tmp_path):
+    """The actor itself, without Ray."""
+    soundfile.write(tmp_path / "late.wav", np.concatenate([np.zeros(8000), chirp(3, 0.2)]), 16000)
+    chunk = {"start": [0], "paths": [json.dumps(["late.wav"])]}
+    for skips in (True, False):
+        (row,) = json.loads(Listener(str(model), str(tmp_path), skips)(chunk)["rows"][0])
+        (expected,) = answered(recognizer, ["late.wav"], tmp_path, 0, skips)
+        assert _row(row) == expected
+        assert (expected.heard > 0) == skips
 
 
 def test_a_model_that_is_none_is_refused_before_ray_starts():

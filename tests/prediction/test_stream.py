@@ -13,6 +13,8 @@ import soundfile
 from keras_vitser.prediction import manifest_paths, predict_stream
 from keras_vitser.prediction.stream import BATCH, read_ahead
 from keras_vitser.recognizer import Recognizer
+from tests.audio.unheard_sounds import lsb_noise
+from tests.experiments.made_up import chirp
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
@@ -26,6 +28,8 @@ def test_answers_are_the_recognizers(recognizer, sounds, listed, count):
     for row, answer in zip(rows, expected, strict=True):
         assert (row.label, row.error) == (answer.label, None)
         assert row.seconds_used == pytest.approx(answer.seconds_used, abs=1e-3)
+        assert row.heard == pytest.approx(answer.heard, abs=1e-6)
+        assert row.heard > 0
         np.testing.assert_allclose(row.probabilities, answer.probabilities, atol=2e-6)
 
 
@@ -85,7 +89,7 @@ def test_every_batch_has_one_shape(recognizer, sounds, listed, monkeypatch):
 
 
 def test_one_warning_tells_of_cut_recordings(recognizer, tmp_path, sounds):
-    soundfile.write(tmp_path / "long.wav", np.zeros(8000), 16000)
+    soundfile.write(tmp_path / "long.wav", chirp(1), 16000)
     paths = [str(tmp_path / "long.wav"), *["0.wav"] * BATCH, str(tmp_path / "long.wav"), "nowhere.wav"]
     with pytest.warns(UserWarning, match=r"2 of 34 recordings .* first 0.25 s") as caught:
         rows = list(predict_stream(recognizer, paths, folder=sounds))
@@ -95,6 +99,30 @@ def test_one_warning_tells_of_cut_recordings(recognizer, tmp_path, sounds):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         list(predict_stream(recognizer, ["0.wav"], folder=sounds))
+
+
+def test_one_warning_tells_of_silence(recognizer, tmp_path, sounds):
+    soundfile.write(tmp_path / "silence.wav", lsb_noise(4000), 16000, subtype="PCM_16")
+    paths = [str(tmp_path / "silence.wav"), *["0.wav"] * BATCH, str(tmp_path / "silence.wav"), "nowhere.wav"]
+    with pytest.warns(UserWarning, match="nothing was heard in 2 of 34 recordings") as caught:
+        rows = list(predict_stream(recognizer, paths, folder=sounds))
+    assert [warning.category for warning in caught].count(UserWarning) == 1
+    assert [row.heard == 0 for row in rows] == [True, *[False] * BATCH, True, False]
+    assert rows[-1].heard is None
+
+
+def test_silence_before_a_long_recording_can_be_skipped(recognizer, tmp_path):
+    soundfile.write(tmp_path / "late.wav", np.concatenate([lsb_noise(8000), chirp(3, 0.2)]), 16000, subtype="FLOAT")
+    paths = [str(tmp_path / "late.wav")]
+    (row,) = predict_stream(recognizer, paths, skip_silence=True)
+    answer = recognizer.predict(paths[0], skip_silence=True)
+    alone = recognizer.predict(chirp(3, 0.2), sampling_rate=16000)
+    assert (row.label, row.seconds_used, row.is_cut) == (answer.label, 0.2, False)
+    assert row.heard == pytest.approx(alone.heard, abs=1e-6)
+    np.testing.assert_allclose(row.probabilities, alone.probabilities, atol=2e-6)
+    with pytest.warns(UserWarning, match="nothing was heard in 1 of 1"):
+        (unskipped,) = predict_stream(recognizer, paths)
+    assert (unskipped.heard, unskipped.is_cut) == (0, True)
 
 
 @pytest.mark.backends("tensorflow")

@@ -56,8 +56,8 @@ def library(request):
 
 @pytest.fixture(scope="session")
 def two_versions(tmp_path_factory):
-    """A model folder `vit_ser` with versions 1 and 2; not to be written to."""
+    """A model folder `vit_ser` with versions 1, which does not tell `heard`, and 2; not to be written to."""
     folder = tmp_path_factory.mktemp("models") / "vit_ser"
-    write_version(folder, 1)
+    write_version(folder, 1, has_heard=False)
     write_version(folder, 2)
     return folder

@@ -11,8 +11,8 @@ RATE = 16000
 SAMPLES = 16000  # of a clip that the signature `wav` reads, cut or padded
 
 
-def write_version(folder, number):
-    """Writes `folder/number/saved_model.pb`; versions differ in their weights."""
+def write_version(folder, number, has_heard=True):
+    """Writes `folder/number/saved_model.pb`; versions differ in their weights, and earlier ones do not tell `heard`."""
     import tensorflow as tf
 
     def weights(*shape):
@@ -33,7 +33,9 @@ def write_version(folder, number):
         def answers(self, waveform):
             probabilities = tf.nn.softmax(10.0 * tf.reduce_mean(tf.abs(self.features(waveform)), 1) @ self.head)
             label = tf.gather(tf.constant(LABELS), tf.argmax(probabilities, 1))
-            return {"probabilities": probabilities, "label": label, "score": tf.reduce_max(probabilities, 1)}
+            answers = {"probabilities": probabilities, "label": label, "score": tf.reduce_max(probabilities, 1)}
+            heard = tf.reduce_mean(tf.cast(tf.abs(waveform) > 1e-3, tf.float32), 1)
+            return answers | ({"heard": heard} if has_heard else {})
 
         @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32, "waveform")])
         def serving_default(self, waveform):

@@ -10,10 +10,12 @@ import urllib.request
 
 import numpy as np
 import pytest
+import soundfile
 from matplotlib import image
 
 from keras_vitser.errors import ServingError
 from keras_vitser.serving import app
+from tests.audio.unheard_sounds import lsb_noise
 from tests.requirements import lacking, require
 
 pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
@@ -85,6 +87,25 @@ def test_a_recording_is_heard_and_drawn(page, address, recognizer, recordings):
     assert pixels.shape[0] > 300
     colours = np.unique(pixels[..., :3].reshape(-1, 3), axis=0)
     assert len(colours) > 200, "no spectrogram is drawn"
+
+
+def test_of_silence_it_says_that_nothing_was_heard(page, tmp_path):
+    soundfile.write(tmp_path / "silence.wav", lsb_noise(32000), 16000)
+    page.set_input_files("input[type=file]", str(tmp_path / "silence.wav"))
+    page.wait_for_selector("text=/Nothing was heard/", timeout=60_000)
+
+
+def test_silence_is_put_into_words_beside_the_emotion(recognizer, tmp_path):
+    """Without a browser: what the page's function gives for a file."""
+    pytest.importorskip("gradio", reason="the extra `app` is not installed")
+    soundfile.write(tmp_path / "silence.wav", lsb_noise(32000), 16000)
+    page = app.create_page(recognizer)
+    (hear,) = [function.fn for function in page.fns.values() if len(function.outputs) == 3]
+    probabilities, words, picture = hear(str(tmp_path / "silence.wav"))
+    assert set(probabilities) == set(recognizer.labels)
+    assert words.startswith("**Nothing was heard**")
+    assert picture.ndim == 3
+    assert hear(None) == (None, "", None)
 
 
 def test_a_text_file_is_refused_in_words(page, tmp_path):

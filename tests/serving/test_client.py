@@ -275,14 +275,21 @@ def test_the_real_server_answers_as_tensorflow_does(two_versions):
     import tensorflow as tf
 
     tones = [tone(number, 1.0) for number in range(5)]
-    with running_server(two_versions) as running:
+    half = np.where(np.arange(16000) < 8000, tones[0], 0)
+    with running_server(two_versions, "--versions", "all") as running:
         with Client(running.url) as asking:
             predictions = asking.predict(tones, sampling_rate=16000)
+            assert asking.predict(half, sampling_rate=16000).heard == pytest.approx(0.5, abs=0.02)  # a tone is seldom 0
         with InALoop(running.url) as asking:
-            assert asking.predict(tones[0], sampling_rate=16000).label == predictions[0].label
+            one = asking.predict(tones[0], sampling_rate=16000)
+            assert (one.label, one.heard) == (predictions[0].label, predictions[0].heard)
+        for kind in (Client, InALoop):
+            with kind(running.url, version=1) as asking:  # exported before `heard`
+                assert asking.predict(tones[0], sampling_rate=16000).heard is None
     function = tf.saved_model.load(str(two_versions / "2")).signatures["serving_default"]
     outputs = function(waveform=tf.constant(np.stack(tones)[:, :SAMPLES]))
     for prediction, probabilities in zip(predictions, outputs["probabilities"].numpy(), strict=True):
         np.testing.assert_allclose(prediction.probabilities, probabilities, atol=1e-3)  # 16 bits a sample
         assert prediction.label == LABELS[probabilities.argmax()]
         assert prediction.score == pytest.approx(probabilities.max(), abs=1e-3)
+        assert 0.9 < prediction.heard <= 1

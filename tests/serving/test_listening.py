@@ -1,12 +1,15 @@
 """What is heard over a recording, against the recognizer asked by hand."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 from keras_vitser.errors import AudioError
 from keras_vitser.recognizer import Recognizer
-from keras_vitser.serving.listening import heard_figure, listen
+from keras_vitser.serving.listening import heard_figure, heard_sentence, listen
+from tests.audio.unheard_sounds import lsb_noise, tone
 from tests.serving.conftest import make_recognizer
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
@@ -37,6 +40,16 @@ def test_a_short_recording_is_one_window(recognizer, noise):
     heard = listen(recognizer, noise[:RATE])
     assert (heard.timeline.shape, heard.seconds) == ((1, 3), 1.0)
     assert heard_figure(heard).axes[2].get_xlim() == (0, 1.0)
+
+
+def test_it_is_said_whether_anything_is_heard(recognizer):
+    late = np.concatenate([lsb_noise(5 * RATE), tone(np.full(RATE, 0.1))]).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        silent, loud = listen(recognizer, late), listen(recognizer, late[-2 * RATE :])
+    assert silent.answer.heard == 0
+    assert heard_sentence(silent).startswith("**Nothing was heard** in the 4 s that the answer is to: ")
+    assert heard_sentence(loud) == "Sound was heard in 25.0 % of the 4 s that the answer is to."
 
 
 def test_a_very_long_recording_is_heard_for_two_minutes(recognizer):

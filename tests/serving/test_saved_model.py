@@ -13,6 +13,7 @@ from keras_vitser.errors import AudioError
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.saved_model import _Graphs
+from tests.audio.unheard_sounds import UNHEARD
 from tests.serving import c_library
 from tests.serving.conftest import CARD, LABELS, make_recognizer
 from tests.serving.real_sounds import original_files, waveforms
@@ -44,6 +45,7 @@ def assert_answers(given, expected, tolerance=TOLERANCE):
     np.testing.assert_allclose(given["probabilities"], probabilities, rtol=0, atol=tolerance)
     assert [label.decode() for label in given["label"]] == [answer.label for answer in expected]
     np.testing.assert_allclose(given["score"], probabilities.max(axis=1), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(given["heard"], [answer.heard for answer in expected], rtol=0, atol=1e-6)
 
 
 def test_all_ops_are_of_the_c_library(exported, library):
@@ -58,7 +60,7 @@ def test_all_ops_are_of_the_c_library(exported, library):
 def test_inputs_and_outputs_have_names(exported):
     signatures = c_library.run(c_library.installed_library(), exported.path).signatures
     ends = {name: (set(ins), set(outs)) for name, (ins, outs) in signatures.items() if not name.startswith("__")}
-    answer = {"probabilities", "label", "score"}
+    answer = {"probabilities", "label", "score", "heard"}
     assert ends == {
         "serving_default": ({"waveform"}, answer),
         "wav": ({"audio_bytes"}, answer),
@@ -81,13 +83,27 @@ def test_real_recordings_are_answered_as_by_the_recognizer(exported, library, re
         assert_answers(given, [answer])
 
 
-@pytest.mark.filterwarnings("ignore:2 of 6 recordings last longer")
+@pytest.mark.filterwarnings("ignore:2 of 6 recordings last longer", "ignore:nothing was heard in 1 of 6")
 def test_clips_of_any_length_are_answered_as_by_the_recognizer(exported, recognizer):
     clips = [sound(3, samples / 16000) for samples in (1, 100, 63999, 64000, 64001, 300000)]
     requests = [("serving_default", {"waveform": clip[None]}) for clip in clips]
     given = run(c_library.installed_library(), exported, requests)
     for answers, expected in zip(given, recognizer.predict(clips, sampling_rate=16000), strict=True):
         assert_answers(answers, [expected])
+
+
+@pytest.mark.filterwarnings("ignore:nothing was heard", "ignore:1 of 8 recordings last longer")
+def test_silence_is_told_as_by_the_recognizer(exported, recognizer):
+    late = np.concatenate([np.zeros(5 * 16000, np.float32), sound(1)])
+    clips = [*UNHEARD.values(), late, late[48000:]]
+    files = [file_of(clip, subtype="FLOAT") for clip in clips]
+    expected = recognizer.predict(clips, sampling_rate=16000)
+    assert [answer.heard > 0 for answer in expected] == [False] * 7 + [True]
+    requests = [(name, {"waveform": clip[None]}) for clip in clips for name in ("serving_default", "explain")]
+    wav, *others = run(c_library.installed_library(), exported, [("wav", {"audio_bytes": files}), *requests])
+    assert_answers(wav, expected)
+    for place, given in enumerate(others):
+        assert_answers(given, [expected[place // 2]])
 
 
 def test_who_else_is_in_the_batch_changes_nothing(exported, library):
