@@ -97,7 +97,7 @@ def test_of_silence_it_says_that_nothing_was_heard(page, tmp_path):
 
 def test_silence_is_put_into_words_beside_the_emotion(recognizer, tmp_path):
     """Without a browser: what the page's function gives for a file."""
-    pytest.importorskip("gradio", reason="the extra `app` is not installed")
+    require("app")
     soundfile.write(tmp_path / "silence.wav", lsb_noise(32000), 16000)
     page = app.create_page(recognizer)
     (hear,) = [function.fn for function in page.fns.values() if len(function.outputs) == 3]
