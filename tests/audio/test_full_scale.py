@@ -8,6 +8,7 @@ from keras_vitser.audio.graph_faults import scale_fault
 from keras_vitser.audio.reading import resample
 from keras_vitser.audio.resampling_filters import COMMON_RATES, measured_filter
 from keras_vitser.errors import PredictionError
+from tests.requirements import require
 
 pytestmark = pytest.mark.backends("tensorflow")
 
@@ -26,7 +27,7 @@ CASES = [
 
 @pytest.mark.parametrize(("waveform", "expected"), CASES)
 def test_whole_numbers_beyond_one_and_all_beyond_sixteen_are_on_another_scale(waveform, expected):
-    tf = pytest.importorskip("tensorflow")
+    tf = require("tensorflow")
     assert is_beyond_full_scale(np.array(waveform, "float32")) is expected
     fault, words = scale_fault(tf.constant([[0.5] * len(waveform), waveform], tf.float32), 8000)
     assert bool(fault) is expected

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-pytest.importorskip("mlflow", reason="the extra `track` is not installed")
-pytest.importorskip("httpx", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("track")
+require("serve")
 
 import mlflow
 from mlflow.pyfunc import scoring_server

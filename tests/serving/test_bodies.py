@@ -10,7 +10,9 @@ import zlib
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("serve")
 
 from starlette.requests import Request
 

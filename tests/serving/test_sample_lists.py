@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("httpx", reason="the extra `serve` is not installed")
-pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("serve")
 
 import httpx
 
