@@ -1,6 +1,7 @@
-# make demo   train on generated voices, measure, and hear one clip
-# make test   lint, import rules, and the tests on TensorFlow, JAX and PyTorch
-# make test-long   the checks that take minutes, and are left out of make test
+# make demo        train on generated voices, measure, and hear one clip
+# make test        lint, import rules, and the tests on TensorFlow, JAX and PyTorch: 20 minutes on two cores at most
+# make test-more   whole processes, KServe, tensorflow-io, Ray, hubs, browser, notebooks: 25 minutes more at most
+# make test-long   the checks that take minutes each, and are left out of both
 # Each makes .venv and installs what it needs; the second time, nothing.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,56 +14,81 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # PyTorch's threads wait for each other by spinning, which takes the cores from what runs beside them.
 export OMP_WAIT_POLICY ?= passive
 
-# What depends on the backend; all other tests run once, on TensorFlow.
-BACKEND_TESTS := tests/layers tests/models tests/distillation tests/experiments tests/notebooks tests/contract \
-	tests/benchmarks/test_operations.py tests/benchmarks/test_training_step.py \
-	tests/prediction/test_stream.py tests/prediction/test_answer_file.py tests/test_recognizer.py \
-	tests/serving/test_export.py tests/serving/test_dft_by_matrices.py tests/serving/test_listening.py
 # TensorFlow Serving's releases lag: an export is also loaded with this library, of which nothing is imported.
 OLD_TENSORFLOW := 2.17.1
 export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORFLOW)/tensorflow
 
-.PHONY: demo test test-long lint test-once test-tensorflow test-jax test-torch test-kserve test-tfio clean
+# Two processes at a time, which should not fight for two cores with many threads each.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export TF_NUM_INTRAOP_THREADS ?= 1
+export TF_NUM_INTEROP_THREADS ?= 1
+
+PYTEST := -m pytest -q -rs
+APART := not (long or more or kserve or tfio)
+# A skip for something that KERAS_VITSER_REQUIRE names is a failure; an environment of its own has less in it.
+comma := ,
+require = $(if $(KERAS_VITSER_REQUIRE),KERAS_VITSER_REQUIRE="$(filter $(1),$(subst $(comma), ,$(KERAS_VITSER_REQUIRE)))")
+timed = start=$$(date +%s); $(2); status=$$?; seconds=$$(($$(date +%s) - start)); \
+	echo "$(1): $$((seconds / 60)) min $$((seconds % 60)) s"; [ $$status = 0 ]
+# Two jobs at a time, as most of a test keeps one core busy, the longest first; the output of each comes when it ends
+# (GNU Make 4). All run to their end, so that the total is of all.
+jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
+	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(1:%=test-%)); \
+	$(BIN)/python tests/total.py $(1:%=$(RESULTS)/%.xml) && [ $$status = 0 ]
+TESTS := once jax tensorflow torch
+MORE := more-tensorflow tfio more-jax more-torch kserve
+
+.PHONY: demo test test-more test-long lint install-test install-more $(TESTS:%=test-%) $(MORE:%=test-%) clean
 
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
 	$(BIN)/keras-vitser predict "$$($(BIN)/python -c 'from keras_vitser import corpora; print(corpora.load("demo").clips[-1].path)')" \
 		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
 
-# Two at a time, as most of a test keeps one core busy, the longest first; each one's output comes when it ends (GNU
-# Make 4).
-test: lint .venv/tensorflow-$(OLD_TENSORFLOW)
-	rm -rf $(RESULTS)
-	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
-		test-once test-tensorflow test-jax test-torch test-tfio test-kserve
-	@$(BIN)/python tests/total.py $(RESULTS)/*.xml
+test:
+	@$(call timed,installing,$(MAKE) --no-print-directory install-test)
+	@$(MAKE) --no-print-directory lint
+	@$(call jobs,$(TESTS))
+
+test-more:
+	@$(call timed,installing,$(MAKE) --no-print-directory install-more)
+	@$(call jobs,$(MORE))
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-test-once: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/once.xml \
-		$(addprefix --ignore=,$(BACKEND_TESTS))
+test-once: .venv/.installed-test
+	KERAS_BACKEND=tensorflow $(BIN)/python $(PYTEST) -m "once and $(APART)" --junit-xml=$(RESULTS)/once.xml
 
 test-tensorflow test-jax test-torch: test-%: .venv/.installed-test
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -rs -m "not long" --junit-xml=$(RESULTS)/$*.xml $(BACKEND_TESTS)
+	KERAS_BACKEND=$* $(BIN)/python $(PYTEST) -m "$(if $(filter tensorflow,$*),not once and )$(APART)" \
+		--junit-xml=$(RESULTS)/$*.xml
+
+test-more-tensorflow test-more-jax test-more-torch: test-more-%: install-more
+	KERAS_BACKEND=$* $(BIN)/python $(PYTEST) -m "more and not (long or kserve or tfio)" \
+		--junit-xml=$(RESULTS)/more-$*.xml
 
 # What KServe's own server has of the REST contract; in an environment of its own, as it wants older packages.
 test-kserve: .venv/kserve/.installed
-	KERAS_BACKEND=tensorflow .venv/kserve/bin/python -m pytest -q -rs --junit-xml=$(RESULTS)/kserve.xml \
-		tests/contract/test_rest.py -k kserve
+	KERAS_BACKEND=tensorflow $(call require,kserve) .venv/kserve/bin/python $(PYTEST) -m kserve \
+		--junit-xml=$(RESULTS)/kserve.xml tests/contract/test_rest.py
 
 # tensorflow-io works with older releases of TensorFlow only; the core is tested there too.
 test-tfio: .venv/tfio/.installed
-	KERAS_BACKEND=tensorflow KERAS_VITSER_TENSORFLOW_IO=1 .venv/tfio/bin/python -m pytest -q -rs -m "not long" \
-		--junit-xml=$(RESULTS)/tfio.xml tests/audio tests/layers tests/models tests/benchmarks/test_tfio_reading.py
+	KERAS_BACKEND=tensorflow KERAS_VITSER_TENSORFLOW_IO=1 $(call require,recordings tensorflow tfio) \
+		.venv/tfio/bin/python $(PYTEST) -m "not (long or more or kserve)" --junit-xml=$(RESULTS)/tfio.xml \
+		tests/audio tests/layers tests/models tests/benchmarks/test_tfio_reading.py
 
-test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
+test-long: install-more
 	set -e; for backend in tensorflow jax torch; do \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -rs -m long; \
+		KERAS_BACKEND=$$backend $(BIN)/python $(PYTEST) -m "long and not (kserve or tfio)"; \
 	done
+
+install-test: .venv/.installed-test
+install-more: .venv/.installed-more .venv/tensorflow-$(OLD_TENSORFLOW) .venv/tfio/.installed .venv/kserve/.installed
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
@@ -75,8 +101,12 @@ test-long: .venv/.installed-test .venv/tensorflow-$(OLD_TENSORFLOW)
 # torch first: its plain name in one step with others may bring several GB of CUDA packages.
 .venv/.installed-test: pyproject.toml | .venv/bin/python
 	$(PIP) "torch==2.13.0" $(TORCH_PIP_ARGS)
-	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,export,serve,app,ray,hub,dev]"
+	$(PIP) -e ".[tensorflow-cpu,jax,torch,track,tune,export,serve,av,dev]"
 	touch $@ .venv/.installed-demo
+
+.venv/.installed-more: pyproject.toml .venv/.installed-test
+	$(PIP) -e ".[app,ray,hub]"
+	touch $@
 
 .venv/tensorflow-$(OLD_TENSORFLOW): | .venv/bin/python
 	rm -rf $@.part

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures that every room's tests share, and which tests run on the backend of this process."""
 
 import os
 import tempfile
@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends import BACKENDS, backends_of, backends_of_file
+from tests.requirements import lacking, required
+
 RECORDINGS_VARIABLE = "KERAS_VITSER_RECORDINGS"
 DEFAULT_RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+BACKEND = os.environ.setdefault("KERAS_BACKEND", BACKENDS[0])
 
 # The demo corpus and images go to a folder of the session's own, not to the user's cache.
 _CACHE = tempfile.TemporaryDirectory(prefix="keras-vitser-tests-")
@@ -19,10 +23,35 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
+def pytest_configure(config):
+    required()  # a name that is none of ours ends the run before its first test
+
+
+def pytest_ignore_collect(collection_path, config):
+    """A file of tests that never names this backend is not imported: that alone takes seconds."""
+    if collection_path.suffix == ".py" and collection_path.name.startswith("test_"):
+        return BACKEND not in backends_of_file(collection_path.read_text(encoding="utf-8")) or None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Leaves the tests of this backend, and marks `once` what runs on no other."""
+    chosen, others = [], []
+    for item in items:
+        names = backends_of(item)
+        if len(names) == 1:
+            item.add_marker("once")
+        (chosen if BACKEND in names else others).append(item)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = chosen
+
+
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """The folder of real recordings (savee, ravdess, emodb, ...), or a skip that says where it was looked for."""
     folder = Path(os.environ.get(RECORDINGS_VARIABLE, DEFAULT_RECORDINGS))
     if not (folder / "savee").is_dir():
-        pytest.skip(f"no real recordings in {folder}; set {RECORDINGS_VARIABLE}")
+        lacking("recordings", f"no real recordings in {folder}; set {RECORDINGS_VARIABLE}")
     return folder

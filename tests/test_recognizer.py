@@ -29,6 +29,8 @@ from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Answer, Provenance, Recognizer
 from tests.audio.unheard_sounds import UNHEARD, lsb_noise, tone
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 RATE = 16000
 LABELS = ("anger", "happiness", "neutral")
 FRONT_END = {"n_mels": 16, "frames": 16, "hop_length": 256, "top_db": 60.0}

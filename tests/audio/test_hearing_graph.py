@@ -5,8 +5,9 @@ import pytest
 
 from keras_vitser.audio import heard_share
 from tests.audio.unheard_sounds import UNHEARD, tone
+from tests.requirements import require
 
-tf = pytest.importorskip("tensorflow")
+tf = require("tensorflow")
 pytestmark = pytest.mark.backends("tensorflow")
 
 

@@ -19,8 +19,9 @@ from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.errors import AudioError, BackendError
 from keras_vitser.layers import LogMelImage
 from tests.audio.sound_files import encoded, odd_chunk, pcm16, wav
+from tests.requirements import require
 
-tf = pytest.importorskip("tensorflow")
+tf = require("tensorflow")
 
 STEP = 1 / 32768
 FORMATS = {
@@ -35,7 +36,6 @@ FORMATS = {
     "layer_3.mp3": ("MP3", None),
 }
 MUST_WORK = "KERAS_VITSER_TENSORFLOW_IO" in os.environ
-needs_tensorflow_io = pytest.mark.skipif(not MUST_WORK, reason="what only tensorflow-io does: make test-tfio")
 
 
 def write(path, data):
@@ -54,7 +54,7 @@ def each(paths, **options):
     assert next(elements, None) is None
 
 
-@pytest.mark.skipif(not MUST_WORK, reason="only make test-tfio has the TensorFlow that tensorflow-io needs")
+@pytest.mark.tfio
 def test_tensorflow_io_works_where_it_must():
     assert tfio_reading.tensorflow_io_works()
 
@@ -206,7 +206,7 @@ def test_what_is_refused_outside_is_never_read(tmp_path):
     assert refused > 75
 
 
-@needs_tensorflow_io
+@pytest.mark.tfio
 def test_silence_in_a_whole_file_is_sound(tmp_path):
     samples = np.zeros((20000, 2))
     samples[9000:9100] = 0.5
@@ -217,7 +217,7 @@ def test_silence_in_a_whole_file_is_sound(tmp_path):
         np.testing.assert_array_equal(given, read_waveform(path))
 
 
-@needs_tensorflow_io
+@pytest.mark.tfio
 def test_what_it_cannot_read_is_refused_by_name(tmp_path):
     rate = "has a sampling rate of 12000 Hz; expected one of 8000, 11025, 16000"
     words = {
@@ -236,7 +236,6 @@ def test_what_it_cannot_read_is_refused_by_name(tmp_path):
         assert f"{path}: {words[path.name]}" in given
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="images are computed by Keras on TensorFlow")
 def test_images_are_those_of_the_front_end(tmp_path):
     front_end = LogMelImage(n_mels=16, frames=16, hop_length=256, clip_seconds=0.5)
     paths = [write(tmp_path / kind, GOOD[kind]) for kind in ("16.wav", "16.flac", "vorbis.ogg")]

@@ -12,8 +12,9 @@ from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.errors import AudioError
 from tests.audio.sound_files import odd_chunk, pcm16, wav
+from tests.requirements import require
 
-tf = pytest.importorskip("tensorflow")
+tf = require("tensorflow")
 
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")
 LENGTH = 64000  # of a row in a batch

@@ -7,6 +7,8 @@ import pytest
 
 from tests.benchmarks.scripts import call, run
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 CONTESTANTS = {"ours", "ours, cached", "built-in"}
 ROUNDS, BATCH = 2, 4
 

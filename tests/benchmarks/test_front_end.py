@@ -5,6 +5,8 @@ import pytest
 
 from tests.benchmarks.scripts import run
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.mark.parametrize("name", ["log_mel", "folder_to_images"])
 def test_it_compares_and_reports(tmp_path, name):

@@ -7,6 +7,8 @@ import harness
 import pytest
 from rich.console import Console
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.mark.parametrize(
     ("ratio", "bar", "met"),

@@ -7,6 +7,8 @@ import pytest
 
 from .scripts import run
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 def test_it_runs_and_reports(tmp_path):
     backend = keras.backend.backend()

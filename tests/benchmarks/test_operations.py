@@ -14,6 +14,8 @@ from keras_vitser.models import ViTSER
 
 from .scripts import run
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 SMALL = {"image_size": (16, 12), "patch_size": (8, 3), "hidden_dim": 24, "mlp_dim": 20, "depth": 2, "num_heads": 3}
 
 
@@ -33,7 +35,7 @@ def test_operations_are_those_that_torch_counts(name, sizes):
     assert whole == pytest.approx(step_operations(model, batch), rel=0.01)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch counts what runs on PyTorch")
+@pytest.mark.backends("torch")  # torch counts what runs on it
 @pytest.mark.parametrize("name", ["student", "teacher"])
 @pytest.mark.parametrize("pooling", ["class_token", "mean"])
 def test_operations_of_ours_are_those_that_torch_counts(name, pooling):

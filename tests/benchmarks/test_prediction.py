@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.scripts import call, run
+from tests.requirements import require
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(scope="module")
 def prediction(tmp_path_factory):
-    pytest.importorskip("torch")
+    require("torch")
     folder = tmp_path_factory.mktemp("prediction")
     options = ["--backends", keras.backend.backend(), "--calls", "3", "--files", "3", "--rounds", "2"]
     return run("prediction", folder, *options)
@@ -53,7 +56,7 @@ def test_the_curve_has_a_row_a_list(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="once will do: what grows or does not is no backend's")
+@pytest.mark.backends("jax")  # once will do: what grows or does not is no backend's
 def test_a_million_paths_take_no_more_memory_than_ten_thousand(tmp_path):
     _, written = run("scale", tmp_path, "--tiny", "--clips", "10000", "1000000", "--backend", "jax", timeout=3600)
     assert [row["clips"] for row in written["curve"]] == [10_000, 1_000_000]

@@ -1,16 +1,16 @@
 """benchmarks/tfio_reading.py: that it runs where it can, and what it says elsewhere."""
 
-import importlib.util
-
 import pytest
 import tfio_reading
 
 from .scripts import run
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 FORMATS = ["WAV 44.1 kHz", "FLAC 16 kHz", "MP3 44.1 kHz", "Vorbis 44.1 kHz"]
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("tensorflow_io"), reason="needs tensorflow-io: make test-tfio")
+@pytest.mark.tfio
 def test_it_runs_and_reports(tmp_path):
     printed, written = run("tfio_reading", tmp_path, "--quick", "--files", "2")
     for claim, name in zip(written["claims"], FORMATS, strict=True):

@@ -9,6 +9,8 @@ import pytest
 from keras_vitser.cli.backend import BACKENDS, PREDICTION, TRAINING, backend_of, choose_backend
 from keras_vitser.errors import BackendError
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):

@@ -6,6 +6,8 @@ import pytest
 
 from keras_vitser.cli import benchmark as module
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 SCRIPT = """
 import json, sys
 import harness

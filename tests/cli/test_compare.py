@@ -7,6 +7,8 @@ import pytest
 from keras_vitser.experiments import load_config
 from tests.experiments.made_up import TINY
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 CLIPS = ("a/1.wav", "a/2.wav", "b/1.wav", "b/2.wav")
 
 

@@ -9,6 +9,8 @@ import yaml
 from keras_vitser.experiments import Config, load_config
 from tests.cli.conftest import HEAVY, modules_of_help
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 VERBS = ["show", "schema"]
 STAGES = ("teacher", "matching", "student")
 

@@ -7,6 +7,8 @@ from rich.console import Console
 
 from keras_vitser.cli import console
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.fixture(params=["terminal", "pipe"])
 def written(request, monkeypatch):

@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from keras_vitser.corpora import NAMES
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 def test_the_list_names_every_corpus_with_its_terms(command):

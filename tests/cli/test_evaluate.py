@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from keras_vitser import corpora
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 def test_scores_stand_beside_chance(command, model, class_folders):

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):

@@ -7,12 +7,15 @@ import pytest
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Recognizer
 from tests.cli.conftest import write_sound
+from tests.requirements import require
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
-from tests.models.published_network import random_network, run, save  # noqa: E402
-from tests.models.test_author_checkpoint import WRONG_STATES  # noqa: E402
-from tests.models.test_checkpoint_archive import BAD  # noqa: E402
+from tests.models.published_network import random_network, run, save
+from tests.models.test_author_checkpoint import WRONG_STATES
+from tests.models.test_checkpoint_archive import BAD
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 TEACHER = {"teacher": True, "classes": 3, "patch": (128, 1), "depth": 1, "heads": 1, "width": 16, "mlp": 16}
 STUDENT = TEACHER | {"teacher": False}

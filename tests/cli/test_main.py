@@ -8,6 +8,8 @@ from keras_vitser.cli import main as module
 from keras_vitser.cli.main import app
 from tests.cli.conftest import HEAVY, modules_of_help
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 COMMANDS = [
     "train",
     "tune",

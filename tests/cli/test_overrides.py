@@ -5,6 +5,8 @@ import pytest
 from keras_vitser.cli.overrides import overrides_of
 from keras_vitser.experiments import load_config
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.mark.parametrize(
     ("assignment", "key", "value"),

@@ -15,6 +15,8 @@ from keras_vitser.recognizer import Recognizer
 from tests.audio.unheard_sounds import lsb_noise, tone
 from tests.cli.conftest import LABELS, write_sound
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.fixture
 def mixed(tmp_path):

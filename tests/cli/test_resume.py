@@ -7,6 +7,8 @@ import pytest
 from keras_vitser import experiments
 from tests.experiments.killable_run import of_epochs
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 class Stopped(Exception):
     pass

@@ -4,10 +4,14 @@ import socket
 
 import pytest
 
-pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("serve")
 
 from keras_vitser import serving
 from keras_vitser.serving import Bounds
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture

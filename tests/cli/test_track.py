@@ -19,8 +19,11 @@ import pytest
 from keras_vitser import experiments
 from keras_vitser.recognizer import Recognizer
 from tests.experiments.made_up import STAGES, TINY, chirp
+from tests.requirements import require
 
-mlflow = pytest.importorskip("mlflow")
+mlflow = require("track")
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 DEMO = TINY | {"corpus.name": "demo", "protocol.test_speakers": ["speaker6"], "stages.teacher.epochs": 2, "seed": 3}
 CHANGING = ("seconds", "clips_per_second")  # and all of the machine's

@@ -9,6 +9,8 @@ import yaml
 from keras_vitser.cli import train as module
 from tests.experiments.made_up import TINY
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 def tiny():
     """The `--set` options that make networks and images tiny."""

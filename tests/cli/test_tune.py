@@ -5,13 +5,17 @@ import json
 import pytest
 import yaml
 
-pytest.importorskip("keras_tuner", reason="the extra `tune` is not installed")
+from tests.requirements import require
+
+require("tune")
 
 import keras
 
 from keras_vitser.experiments.tuning import ViTSERHyperModel
 from tests.experiments import quick_search
 from tests.experiments.quick_search import OVERRIDES
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(autouse=True)

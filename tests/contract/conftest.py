@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import importlib.util
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,12 +14,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.requirements import lacking, require
 from tests.serving.running_server import running_server
 from tests.serving.small_model import write_version
 
 ROOT = Path(__file__).parents[2]
-# What depends on no Keras backend runs once, on the first.
-collect_ignore = ["test_rest.py"] if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" else []
 
 
 def pytest_addoption(parser):
@@ -94,7 +92,7 @@ def server(request):
     if endpoint := given(request.config):
         yield endpoint
         return
-    pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
+    require("serve")
     folder = request.getfixturevalue("small_model")
     with running_server(folder, "--label", "stable=1", "--label", "canary=2") as running:
         yield Endpoint(running.url, "vit_ser")
@@ -104,9 +102,9 @@ def server(request):
 def kserve(request):
     """KServe's own server with the same model: it has `:predict` in row format, and nothing else of TF Serving."""
     if given(request.config):
-        pytest.skip("another endpoint was given")
+        lacking("kserve", "another endpoint was given")
     if importlib.util.find_spec("kserve") is None:
-        pytest.skip("kserve is not installed; `make test-kserve` runs this in an environment of its own")
+        lacking("kserve", "kserve is not installed; `make test-kserve` runs this in an environment of its own")
     folder = request.getfixturevalue("small_model")
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
@@ -134,7 +132,7 @@ def _is_ready(endpoint):
         return False
 
 
-@pytest.fixture(params=["server", "kserve"])
+@pytest.fixture(params=["server", pytest.param("kserve", marks=pytest.mark.kserve)])
 def row_server(request):
     """Each server that answers `:predict` in row format."""
     return request.getfixturevalue(request.param)

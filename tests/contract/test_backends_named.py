@@ -7,6 +7,8 @@ import pytest
 
 import keras_vitser
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 PACKAGE = Path(keras_vitser.__file__).parent
 BACKENDS = {"tensorflow", "jax", "torch"}
 ALLOWED = {

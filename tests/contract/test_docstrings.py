@@ -9,6 +9,8 @@ import pytest
 
 import keras_vitser
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 SKIPPED = "keras_vitser.distillation.train_step."  # one module a backend, without examples
 MODULES = sorted(
     module.name

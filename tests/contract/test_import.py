@@ -10,6 +10,8 @@ import pytest
 
 import keras_vitser
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 ROOMS = ["audio", "layers", "models", "distillation", "corpora", "evaluation", "prediction", "experiments", "serving"]
 GLOBALS = """
 import keras

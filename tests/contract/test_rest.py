@@ -10,7 +10,10 @@ import math
 
 import pytest
 
+from tests.requirements import lacking
 from tests.serving.small_model import tone, wav_file
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 TONES = [tone(0, 0.5).tolist(), tone(7, 0.5).tolist()]
 FILES = [{"b64": base64.b64encode(wav_file(tone(number, seconds))).decode()} for number, seconds in ((0, 1), (7, 0.4))]
@@ -144,7 +147,7 @@ class TestPredict:
     @pytest.mark.parametrize("label", ["stable", "canary"])
     def test_a_version_by_label(self, server, label):
         if server.get(f"/labels/{label}/metadata").status == 400:
-            pytest.skip(f"the server has no label {label!r}")
+            lacking("labels", f"the server has no label {label!r}")
         for prediction in answered(server.predict({"instances": TONES}, f"/labels/{label}"))["predictions"]:
             check_prediction(prediction)
         version = answered(server.get(f"/labels/{label}/metadata"))["model_spec"]["version"]
@@ -268,7 +271,7 @@ class TestStatusAndMetadata:
     def test_the_status_by_label(self, server):
         metadata = server.get("/labels/stable/metadata")
         if metadata.status == 400:
-            pytest.skip("the server has no label 'stable'")
+            lacking("labels", "the server has no label 'stable'")
         versions = [item["version"] for item in answered(server.get("/labels/stable"))["model_version_status"]]
         assert answered(metadata)["model_spec"]["version"] in versions
 

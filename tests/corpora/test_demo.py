@@ -10,6 +10,7 @@ import soundfile
 
 from keras_vitser.corpora import Clip, demo, load, protocols
 from keras_vitser.errors import CorpusError
+from tests.requirements import require
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ def _cues(path: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("cue", "lowest", "highest"), [("all", 0.55, 0.9), ("length", 0.0, 0.4)])
 def test_a_speaker_never_heard_can_be_learnt_but_not_trivially(made, cues, cue, lowest, highest):
-    linear_model = pytest.importorskip("sklearn.linear_model")
+    linear_model = require("scikit-learn")
     corpus = load("demo", made)
 
     def arrays(part):

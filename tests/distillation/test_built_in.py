@@ -15,7 +15,10 @@ from keras_vitser.errors import DistillationError
 from .networks import WEIGHT, Counting, X, Y, forward, network, same, weights_of
 
 # Keras says so of the inner models that its own distiller makes.
-pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match")
+pytestmark = [
+    pytest.mark.backends("tensorflow", "jax", "torch"),
+    pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match"),
+]
 
 CLOSE = {"rel": 1e-5, "abs": 1e-6}  # a few roundings of float32
 CLASS_WEIGHT = {0: 0.5, 1: 2.0, 2: 1.25}

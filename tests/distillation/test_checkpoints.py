@@ -13,6 +13,8 @@ from keras_vitser.errors import CheckpointError
 
 from .networks import X, Y, network, same
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 JOB = {"seed": 0, "optimizer": {"class_name": "Adam"}}
 NAME = "student"
 PROGRESS = Progress(epoch=1, step=2, batches=3, logs=[{"loss": 0.1}])

@@ -10,8 +10,11 @@ import pytest
 from keras_vitser.distillation import transfer
 from keras_vitser.distillation.epochs import epochs_of, known_length
 from keras_vitser.errors import DistillationError
+from tests.requirements import require
 
 from .networks import X, Y, network
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 
 def lists(epoch):
@@ -102,7 +105,7 @@ def test_lengths():
 
 
 def test_data_without_end_is_refused():
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    tf = require("tensorflow")
     endless = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4).repeat()
     with pytest.raises(DistillationError, match="leave out `repeat`"):
         transfer(network(1), network(2), lambda epoch: endless, verbose=0)

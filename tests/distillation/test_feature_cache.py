@@ -10,8 +10,11 @@ from keras import ops
 from keras_vitser.distillation import Distiller, Match, attach_teacher_features, feature_cache
 from keras_vitser.distillation.feature_cache import FeatureCache, detach_teacher_features
 from keras_vitser.errors import DistillationError
+from tests.requirements import require
 
 from .networks import network, same, weights_of
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal((20, 6)).astype("float32")
@@ -54,13 +57,13 @@ class Listed:
 
 
 def tf_dataset(shuffle=False):
-    tf = pytest.importorskip("tensorflow")
+    tf = require("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices((X, Y))
     return (dataset.shuffle(20, seed=1) if shuffle else dataset).batch(6)
 
 
 def torch_loader():
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     return torch.utils.data.DataLoader(list(zip(X, Y, strict=True)), batch_size=6)
 
 
@@ -284,7 +287,7 @@ def test_says_how_many_were_computed(caplog):
 
 
 def noisy_tf_dataset():
-    tf = pytest.importorskip("tensorflow")
+    tf = require("tensorflow")
     spec = (tf.TensorSpec((6, 6), tf.float32), tf.TensorSpec((6,), tf.int64))
     return tf.data.Dataset.from_generator(noisy_list, output_signature=spec)
 

@@ -14,6 +14,8 @@ from keras_vitser.distillation import Distiller
 
 from .networks import WEIGHT, X, Y, cross_entropy, forward, network, same, weights_of
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 BACKEND = keras.backend.backend()
 # The same float32 sums in another order: losses of about 10 and weights of about 1, a few roundings of 6e-8 a step.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -22,7 +24,8 @@ HALF = {"mixed_float16": {"rtol": 4e-3, "atol": 4e-3}, "mixed_bfloat16": {"rtol"
 # The same steps again, from a file.
 REPEATED = {"rtol": 1e-6, "atol": 1e-6}
 CLASS_WEIGHT = {0: 0.5, 1: 2.0, 2: 1.25}
-COMPILED = pytest.mark.skipif(BACKEND == "torch", reason="compiling takes PyTorch half a minute; one test does it")
+# Compiling takes PyTorch half a minute; one test does it.
+COMPILED = pytest.mark.backends("tensorflow", "jax")
 
 
 def distiller(teacher=None, student=None):
@@ -120,7 +123,7 @@ def test_nothing_moves_before_the_gradients_are_accumulated():
     assert same(trained_weights(built), start)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras offers no steps_per_execution on PyTorch")
+@pytest.mark.backends("tensorflow", "jax")  # Keras offers no steps_per_execution on PyTorch
 def test_two_steps_an_execution_are_two_steps(plain):
     built = compiled(distiller(), steps_per_execution=2)
     assert_equal_logs(fitted(built), plain[0])
@@ -128,7 +131,7 @@ def test_two_steps_an_execution_are_two_steps(plain):
     assert steps(built) == 4
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="an error of Keras on PyTorch alone")
+@pytest.mark.backends("torch")
 def test_pytorch_takes_one_step_an_execution():
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1 with the PyTorch backend"):
         fitted(compiled(distiller(), steps_per_execution=2))
@@ -378,8 +381,6 @@ def run(case):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    if BACKEND == "torch":
-        pytest.skip("Keras spreads a batch over devices on JAX and TensorFlow only")
     path = tmp_path_factory.mktemp("devices") / "results.json"
     environment = {
         **os.environ,
@@ -397,6 +398,8 @@ def both(tmp_path_factory):
     return results["cases"]
 
 
+@pytest.mark.more
+@pytest.mark.backends("tensorflow", "jax")  # Keras spreads a batch over devices on these only
 @pytest.mark.parametrize("case", CASES)
 def test_two_devices_are_as_one(both, case):
     """MirroredStrategy on TensorFlow, DataParallel on JAX: the batch is split, the numbers are the same."""

@@ -11,6 +11,8 @@ import pytest
 
 from .killable_transfer import job
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 ROOT = Path(__file__).parents[2]
 LONGEST = 0.1  # seconds of training before a kill; a stage takes at least 1.6
 

@@ -8,6 +8,8 @@ from scipy.stats import entropy
 
 from keras_vitser.distillation import AttentionTransfer, FeatureMatching, SoftLabels
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 GENERATOR = np.random.default_rng(0)
 TEACHER, STUDENT = GENERATOR.standard_normal((2, 5, 7)).astype("float32")
 WEIGHT = GENERATOR.uniform(0.1, 2, 5).astype("float32")

@@ -11,8 +11,11 @@ from keras_vitser.distillation import AttentionTransfer, Distiller, FeatureMatch
 from keras_vitser.distillation.matches import Adapter, interpolation
 from keras_vitser.errors import DistillationError
 from keras_vitser.models import ViTSER
+from tests.requirements import require
 
 from .networks import WEIGHT, X, Y, cross_entropy, forward, network, weights_of
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 CLOSE = {"atol": 1e-6, "rtol": 1e-6}
 GENERATOR = np.random.default_rng(0)
@@ -132,7 +135,7 @@ def test_each_match_teaches_and_the_teacher_stays():
 @pytest.mark.parametrize(("source", "target"), [(4, 9), (9, 4), (5, 5), (1, 3), (3, 1), (64, 128)])
 def test_interpolation_is_that_of_jax_image_resize(source, target):
     """Half-pixel centres, a triangle that widens where the grid shrinks: jax.image.resize(..., "linear")."""
-    jax = pytest.importorskip("jax")
+    jax = require("jax")
     signal = GENERATOR.standard_normal(source).astype("float32")
     expected = np.asarray(jax.image.resize(signal, (target,), "linear", antialias=True))
     np.testing.assert_allclose(interpolation(source, target) @ signal, expected, atol=1e-6)

@@ -11,6 +11,8 @@ from keras_vitser.models import ViTSER
 
 from .networks import Counting, X, forward, network
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 CLOSE = {"atol": 1e-6, "rtol": 0}  # numbers of about 1, in float32
 IMAGES = np.random.default_rng(1).random((2, 4, 6, 1)).astype("float32")
 

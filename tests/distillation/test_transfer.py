@@ -12,8 +12,11 @@ from keras_vitser.distillation import Match, SoftLabels, halving_schedule, trans
 from keras_vitser.distillation.checkpoints import Checkpoints
 from keras_vitser.distillation.feature_cache import FeatureCache
 from keras_vitser.errors import CheckpointError, DistillationError
+from tests.requirements import require
 
 from .networks import WEIGHT, X, Y, network, same, weights_of
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ARRAYS = (X, Y)
 STEPS = 3  # an epoch, of 8 examples in batches of 3: the last is partial
@@ -303,9 +306,9 @@ def test_saving_is_not_every_step(tmp_path, monkeypatch):
 
 def batched(framework):
     if framework == "tf.data":
-        tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+        tf = require("tensorflow")
         return tf.data.Dataset.from_tensor_slices(ARRAYS).batch(3)
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = require("torch")
     data = torch.utils.data.TensorDataset(*map(torch.tensor, ARRAYS))
     return torch.utils.data.DataLoader(data, batch_size=3)
 

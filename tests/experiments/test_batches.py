@@ -5,6 +5,8 @@ import pytest
 
 from keras_vitser.experiments.batches import Batches
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 COUNT, SIZE = 10, 4
 
 

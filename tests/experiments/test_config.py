@@ -13,6 +13,8 @@ from keras_vitser.errors import ConfigError
 from keras_vitser.experiments import Config, load_config
 from keras_vitser.experiments.config_files import config_path, config_schema, resolve_config
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
 

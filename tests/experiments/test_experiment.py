@@ -22,6 +22,9 @@ from keras_vitser.errors import ConfigError, CorpusError, LeakageError, ModelFol
 from keras_vitser.experiments import load_config
 from keras_vitser.recognizer import Recognizer
 from tests.experiments.made_up import TINY, chirp
+from tests.requirements import require
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 TWO = ("anger", "sadness")
 LABELS = ("anger", "happiness", "neutral", "sadness")
@@ -245,7 +248,7 @@ class TestRunFolder:
 
 @pytest.fixture(scope="module")
 def client(runs):
-    mlflow = pytest.importorskip("mlflow")
+    mlflow = require("track")
     return mlflow.MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
 
 
@@ -355,7 +358,7 @@ class TestTracking:
 
 @pytest.fixture(scope="module")
 def again(runs, first, tmp_path_factory):
-    pytest.importorskip("mlflow")
+    require("track")
     no_store = tmp_path_factory.mktemp("no store") / "file"
     no_store.write_text("not a folder")
     np.random.default_rng(0)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tracemalloc
 
-import keras
 import numpy as np
 import pytest
 import soundfile
@@ -19,6 +18,9 @@ from keras_vitser.experiments import image_cache
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.layers import LogMelImage
 from tests.experiments.made_up import FRONT_END, chirp, examples, front_end
+from tests.requirements import lacking
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 MEMORY_OF_IMAGES = """
 import json, resource, sys
@@ -231,11 +233,11 @@ def test_no_more_is_read_ahead_than_a_few_batches(tmp_path, clips, monkeypatch):
 
 
 @pytest.mark.long
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="once will do: what grows or does not is no backend's")
+@pytest.mark.backends("jax")  # once will do: what grows or does not is no backend's
 def test_a_hundred_thousand_recordings_fit_into_memory(tmp_path):
     """Their images are 6.5 GB; short recordings, as only what is kept of them counts."""
     if shutil.disk_usage(tmp_path).free < 25e9:
-        pytest.skip("cache and images take 13 GB of disk")
+        lacking("disk", "cache and images take 13 GB of disk")
     ended = subprocess.run([sys.executable, "-c", MEMORY_OF_IMAGES, tmp_path], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]
     images, above_the_import = json.loads(ended.stdout)

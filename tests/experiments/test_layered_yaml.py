@@ -14,6 +14,8 @@ from keras_vitser.experiments.layered_yaml import (
     with_comments,
 )
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.fixture
 def write(tmp_path):

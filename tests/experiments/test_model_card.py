@@ -7,6 +7,8 @@ from keras_vitser.corpora import protocols
 from keras_vitser.experiments.model_card import imported_model_card, model_card
 from tests.experiments.made_up import network
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 LINE = "UA 50.0 % (chance 25.0 %), LEAKY protocol `paper`"
 
 

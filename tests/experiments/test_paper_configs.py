@@ -10,6 +10,8 @@ from keras_vitser.experiments import Config, load_config
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 FOLDER = Path(__file__).parents[2] / "configs" / "paper"
 FILES = sorted(FOLDER.glob("*.yaml"))
 NAMES = [path.stem for path in FILES]

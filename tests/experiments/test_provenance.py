@@ -10,6 +10,8 @@ from keras_vitser.experiments import provenance
 from keras_vitser.recognizer import Provenance, Recognizer
 from tests.experiments.made_up import front_end, network
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 @pytest.fixture(scope="module")
 def apart():

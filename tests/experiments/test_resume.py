@@ -18,6 +18,8 @@ from keras_vitser.recognizer import Recognizer
 from tests.experiments.killable_run import STEPS, job, of_epochs
 from tests.experiments.made_up import STAGES
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 ROOT = Path(__file__).parents[2]
 LONGEST = 0.15  # seconds of training before a kill; a step takes at least 0.02
 

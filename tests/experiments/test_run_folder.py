@@ -13,6 +13,8 @@ from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments import run_folder
 from keras_vitser.experiments.run_folder import RunFolder, environment
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 TODAY = datetime.date.today().isoformat()
 
 

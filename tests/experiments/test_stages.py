@@ -10,6 +10,8 @@ from keras_vitser.experiments.config import StageSection, StudentStage, TeacherS
 from keras_vitser.experiments.stages import BestEpoch, Part, Watcher, in_full_batches, probabilities
 from tests.experiments.made_up import network
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 CLASSES = 3
 CLIPS = 24
 MEASURED = {"validation_loss", "validation_weighted_accuracy", "validation_unweighted_accuracy"}

@@ -6,10 +6,13 @@ import pytest
 
 from keras_vitser.experiments import system_metrics
 from keras_vitser.experiments.system_metrics import SystemMetrics
+from tests.requirements import require
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 def test_an_epoch_has_its_means():
-    pytest.importorskip("mlflow")
+    require("track")
     system = SystemMetrics()
     for _ in range(2):
         means = system.means()

@@ -11,6 +11,9 @@ import pytest
 from keras_vitser.errors import TrackingError
 from keras_vitser.experiments.config import TrackingSection
 from keras_vitser.experiments.tracking import Tracker
+from tests.requirements import require
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def warned(caplog):
 
 @pytest.fixture
 def client(runs):
-    mlflow = pytest.importorskip("mlflow")
+    mlflow = require("track")
     return mlflow.MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
 
 
@@ -67,7 +70,7 @@ class TestStoresThatFail:
     @pytest.fixture(autouse=True)
     def no_long_waits(self, monkeypatch):
         """MLflow tries a database ten times, 102 s in all."""
-        pytest.importorskip("mlflow")
+        require("track")
         slept = []
         monkeypatch.setattr(time, "sleep", slept.append)
         yield
@@ -183,7 +186,7 @@ def test_a_run_that_the_store_does_not_have_is_made_anew(runs, client, warned, i
 
 
 def test_mlflows_own_state_is_left_alone(runs, tmp_path, capsys):
-    mlflow = pytest.importorskip("mlflow")
+    mlflow = require("track")
     before, environment = mlflow.get_tracking_uri(), dict(os.environ)
     use(Tracker(TrackingSection(), runs, "a run"), tmp_path)
     assert mlflow.active_run() is None

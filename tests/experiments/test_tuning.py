@@ -11,20 +11,23 @@ import keras
 import numpy as np
 import pytest
 
-keras_tuner = pytest.importorskip("keras_tuner", reason="the extra `tune` is not installed")
+from tests.requirements import require
 
-from keras_vitser.errors import ProtocolError, RunFolderError, TuningError  # noqa: E402
-from keras_vitser.experiments import load_config, run, stages, tuning  # noqa: E402
-from keras_vitser.experiments.image_cache import ImageCache  # noqa: E402
-from keras_vitser.experiments.preparation import split_of  # noqa: E402
-from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune  # noqa: E402
-from tests.experiments import quick_search  # noqa: E402
-from tests.experiments.killable_search import REAL, job  # noqa: E402
-from tests.experiments.made_up import TINY  # noqa: E402
-from tests.experiments.quick_search import OVERRIDES  # noqa: E402
+keras_tuner = require("tune")
+
+from keras_vitser.errors import ProtocolError, RunFolderError, TuningError
+from keras_vitser.experiments import load_config, run, stages, tuning
+from keras_vitser.experiments.image_cache import ImageCache
+from keras_vitser.experiments.preparation import split_of
+from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune
+from tests.experiments import quick_search
+from tests.experiments.killable_search import REAL, job
+from tests.experiments.made_up import TINY
+from tests.experiments.quick_search import OVERRIDES
 
 ROOT = Path(__file__).parents[2]
-once = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+once = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture

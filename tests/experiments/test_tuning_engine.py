@@ -3,7 +3,9 @@
 import keras
 import pytest
 
-pytest.importorskip("keras_tuner", reason="the extra `tune` is not installed")
+from tests.requirements import require
+
+require("tune")
 
 from keras_vitser.errors import TuningError
 from keras_vitser.experiments import load_config, stages, tuning_engine, tuning_trials
@@ -13,7 +15,7 @@ from keras_vitser.experiments.tuning_trials import read_trials
 from tests.experiments import quick_search
 from tests.experiments.quick_search import OVERRIDES
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+pytestmark = pytest.mark.backends("tensorflow")
 NOTHING = stages.Part(None, None)
 
 

@@ -3,17 +3,18 @@
 import csv
 import json
 
-import keras
 import pytest
 
-pytest.importorskip("mlflow", reason="the extra `track` is not installed")
+from tests.requirements import require
+
+require("track")
 
 from keras_vitser.experiments import load_config
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.tuning_trials import OBJECTIVE, Follower, ranked, read_trials
 from tests.experiments.quick_search import OVERRIDES
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 def write_trial(folder, name, status, rows=(), message="", **values):

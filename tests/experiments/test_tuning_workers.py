@@ -12,10 +12,11 @@ import textwrap
 import time
 from pathlib import Path
 
-import keras
 import pytest
 
-pytest.importorskip("keras_tuner", reason="the extra `tune` is not installed")
+from tests.requirements import require
+
+require("tune")
 
 from keras_vitser.errors import RunFolderError, TuningError
 from keras_vitser.experiments import load_config, tuning_workers
@@ -24,7 +25,7 @@ from keras_vitser.experiments.tuning import ViTSERHyperModel, tune
 from tests.experiments import quick_search
 from tests.experiments.quick_search import OVERRIDES
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+pytestmark = pytest.mark.backends("tensorflow")
 ROOT = Path(__file__).parents[2]
 QUICK = [sys.executable, "-m", "tests.experiments.quick_search"]
 

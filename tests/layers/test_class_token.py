@@ -2,10 +2,13 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_vitser.layers import ClassToken
 
 from .layer_checks import check_layer, to_numpy
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 TOKENS = np.random.default_rng(0).standard_normal((3, 5, 8)).astype("float32")
 

@@ -12,6 +12,8 @@ from keras_vitser.layers import ConvStem, conv_stem, device
 
 from .layer_checks import check_layer, run, to_numpy
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 IMAGES = np.random.default_rng(0).uniform(0, 1, (2, 12, 9, 1)).astype("float32")
 
 

@@ -8,6 +8,8 @@ from keras_vitser.layers import CoordinateConcat
 
 from .layer_checks import check_layer, to_numpy
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 def images(bands, frames, channels=1):
     return np.random.default_rng(0).uniform(0, 1, (2, bands, frames, channels)).astype("float32")

@@ -9,6 +9,8 @@ from keras_vitser.layers import EncoderBlock
 
 from .layer_checks import check_layer, to_numpy
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 TOKENS = np.random.default_rng(0).standard_normal((2, 7, 12)).astype("float32")
 
 

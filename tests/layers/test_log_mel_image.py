@@ -7,8 +7,11 @@ import pytest
 import soundfile
 
 from keras_vitser.layers import LogMelImage
+from tests.requirements import require
 
 from .layer_checks import check_layer, to_numpy
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 TONE = (0.3 * np.sin(0.4 * np.arange(20000))).astype("float32")
 NOISE = np.random.default_rng(0).normal(0, 0.1, 30000).astype("float32")
@@ -268,10 +271,9 @@ def test_peak_normalisation_takes_the_level_away():
 # In pipelines and under policies
 
 
+@pytest.mark.backends("tensorflow")
 def test_runs_in_tf_data(layer):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("a layer runs inside tf.data on the tensorflow backend only")
-    tf = pytest.importorskip("tensorflow")
+    tf = require("tensorflow")
     ds = tf.data.Dataset.from_tensor_slices(NOISE[None]).batch(1).map(layer)
     (image,) = [element.numpy() for element in ds]
     # 1e-6: a graph may sum in another order.

@@ -6,6 +6,8 @@ import pytest
 
 from keras_vitser.layers.mel_bank import mel_bank
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 SETTINGS = [
     (16000, 1024, 128, 0.0, 8000.0),
     (16000, 512, 40, 20.0, 7600.0),

@@ -7,6 +7,8 @@ from keras_vitser.layers import TokenPooling
 
 from .layer_checks import check_layer, to_numpy
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 TOKENS = np.random.default_rng(0).standard_normal((3, 5, 8)).astype("float32")
 
 

@@ -8,6 +8,8 @@ from keras_vitser.layers import VerticalPatches
 
 from .layer_checks import check_layer, run
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 IMAGES = np.random.default_rng(0).uniform(0, 1, (2, 16, 16, 3)).astype("float32")
 
 

@@ -8,10 +8,14 @@ import pytest
 
 from keras_vitser.errors import BackendError, CheckpointError
 from keras_vitser.models import ViTSER, to_author_checkpoint
+from tests.requirements import require
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
-from .published_network import PublishedNetwork, random_network, run, save  # noqa: E402
+
+from .published_network import PublishedNetwork, random_network, run, save
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 TEACHER = {"teacher": True, "classes": 4, "patch": (8, 1), "depth": 2, "heads": 2, "width": 32, "mlp": 24}
 STUDENT = TEACHER | {"teacher": False}

@@ -15,8 +15,11 @@ import pytest
 from keras_vitser.errors import CheckpointError
 from keras_vitser.models import ViTSER
 from keras_vitser.models.checkpoint_archive import checked_archive
+from tests.requirements import require
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 STATE = {"model_state_dict": OrderedDict(a=torch.arange(6.0).view(2, 3), b=torch.ones(500))}
 

@@ -9,6 +9,8 @@ import pytest
 
 from keras_vitser.models import ViTSER, load_model
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):

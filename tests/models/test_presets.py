@@ -17,6 +17,9 @@ from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER, presets
 from keras_vitser.models.presets import NamedPreset, preset_folder
 from keras_vitser.recognizer import Provenance, Recognizer
+from tests.requirements import require
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 FILES = ["MODEL_CARD.md", "model.keras", "recognizer.json"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -183,10 +186,10 @@ class TestLibraries:
         assert len(message) < 300
 
 
+@pytest.mark.more
 def test_the_installed_libraries_take_what_they_are_given(written, tmp_path):
     """The real ones, without a network: each finds the preset in its own cache, on disk as the library lays it out."""
-    pytest.importorskip("huggingface_hub")
-    pytest.importorskip("kagglehub")
+    require("hub")
     repo = tmp_path / "hf" / "models--user--repo"
     snapshot = repo / "snapshots" / COMMIT
     copied(written, repo / "blobs")

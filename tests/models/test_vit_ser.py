@@ -13,6 +13,9 @@ from keras import ops
 
 import keras_vitser as kv
 from keras_vitser.models import ViTSER
+from tests.requirements import lacking, require
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 SMALL = {"image_size": (16, 12), "patch_size": (16, 1), "hidden_dim": 32, "num_heads": 2, "head_dim": 8, "mlp_dim": 24}
 IMAGES = np.random.default_rng(0).uniform(0, 1, (3, 16, 12, 1)).astype("float32")
@@ -88,7 +91,7 @@ def test_default_shapes():
 @pytest.mark.parametrize(("image_size", "patch_size"), [((16, 16), (16, 1)), ((16, 12), (16, 1)), ((12, 20), (4, 2))])
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_equals_plain_pytorch(role, image_size, patch_size, pooling):
-    pytest.importorskip("torch")
+    require("torch")
     from .reference_vit_ser import reference, weights_of
 
     sizes = SMALL | {"image_size": image_size, "patch_size": patch_size, "pooling": pooling}
@@ -111,7 +114,7 @@ def test_equals_plain_pytorch(role, image_size, patch_size, pooling):
 
 
 def test_one_head_as_wide_as_a_token_equals_plain_pytorch():
-    pytest.importorskip("torch")
+    require("torch")
     from .reference_vit_ser import reference, weights_of
 
     model = drawn(ViTSER.student(4, depth=1, **SMALL | {"num_heads": 1, "head_dim": 32}))
@@ -254,12 +257,13 @@ def test_a_fresh_process_gives_identical_predictions(teacher, tmp_path):
     np.testing.assert_array_equal(np.load(paths[2]), teacher.predict(IMAGES, verbose=0))
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+OTHERS = sorted({"tensorflow", "jax", "torch"} - {keras.backend.backend()})
+
+
+@pytest.mark.parametrize("backend", OTHERS)
 def test_another_backend_reads_the_file(backend, teacher, tmp_path):
-    if backend == keras.backend.backend():
-        pytest.skip("the backend of this process; see the test before")
     if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+        lacking(backend, f"{backend} is not installed")
     teacher.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", IMAGES)
     paths = [tmp_path / name for name in ("model.keras", "images.npy", "out.npy")]

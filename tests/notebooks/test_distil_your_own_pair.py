@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
+
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "03_distil_your_own_pair.ipynb"
 
 

@@ -21,6 +21,8 @@ from keras_vitser.prediction.row import csv_line
 from keras_vitser.prediction.stream import BATCH
 from tests.prediction.killable_job import job
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 ROOT = Path(__file__).parents[2]
 LABELS = ("calm", "upset, loud")
 JOB = {"format": 1, "model": "m", "backend": "b"}

@@ -8,6 +8,8 @@ import pytest
 from keras_vitser.errors import PredictionError
 from keras_vitser.prediction import manifest_paths
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 @pytest.mark.parametrize(
     ("name", "data", "expected"),

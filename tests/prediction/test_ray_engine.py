@@ -16,9 +16,12 @@ from keras_vitser.prediction import predict_stream, ray_stream
 from keras_vitser.prediction.ray_engine import Listener, _row
 from keras_vitser.prediction.stream import answered
 from tests.experiments.made_up import chirp
+from tests.requirements import lacking
 
 # Ray is not imported here: it reads where it may listen as it is imported.
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+if importlib.util.find_spec("ray") is None:
+    lacking("ray", "Ray is not installed")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 ROWS = 700
 
 

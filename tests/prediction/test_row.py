@@ -8,6 +8,8 @@ import pytest
 from keras_vitser.prediction import Row
 from keras_vitser.prediction.row import csv_header
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 LABELS = ("calm", "upset, loud")
 
 

@@ -15,6 +15,8 @@ from keras_vitser.recognizer import Recognizer
 from tests.audio.unheard_sounds import lsb_noise
 from tests.experiments.made_up import chirp
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 @pytest.mark.parametrize("count", [0, 1, 5, BATCH, BATCH + 1, 2 * BATCH + 7])
 def test_answers_are_the_recognizers(recognizer, sounds, listed, count):

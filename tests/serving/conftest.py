@@ -10,6 +10,7 @@ from keras_vitser import serving
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Recognizer
+from tests.requirements import lacking
 from tests.serving.c_library import OTHER_LIBRARY_VARIABLE, installed_library
 from tests.serving.small_model import write_version
 
@@ -42,14 +43,14 @@ def exported(model, tmp_path_factory):
     return serving.export(model, tmp_path_factory.mktemp("models") / "vit_ser", version=3)
 
 
-@pytest.fixture(scope="session", params=["installed", "other"])
+@pytest.fixture(scope="session", params=["installed", pytest.param("other", marks=pytest.mark.more)])
 def library(request):
     """Folder of a TensorFlow library: the one that exports, and the older one of `KERAS_VITSER_OTHER_TENSORFLOW`."""
     if request.param == "installed":
         return installed_library()
     folder = os.environ.get(OTHER_LIBRARY_VARIABLE)
     if not folder:
-        pytest.skip(f"{OTHER_LIBRARY_VARIABLE} names no folder of another version's libtensorflow_cc.so.2")
+        lacking("other-tensorflow", f"{OTHER_LIBRARY_VARIABLE} names no folder of another libtensorflow_cc.so.2")
     return Path(folder)
 
 

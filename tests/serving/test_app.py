@@ -1,6 +1,5 @@
-"""The page, in a browser without a window; skipped where there is none."""
+"""The page, in a browser without a window."""
 
-import importlib.util
 import io
 import shutil
 import socket
@@ -17,6 +16,9 @@ from matplotlib import image
 from keras_vitser.errors import ServingError
 from keras_vitser.serving import app
 from tests.audio.unheard_sounds import lsb_noise
+from tests.requirements import lacking, require
+
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -33,7 +35,7 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def address(model, tmp_path_factory):
     """The page of a small model, in a process of its own."""
-    pytest.importorskip("gradio", reason="the extra `app` is not installed")
+    require("app")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "keras_vitser.cli.main", "app", str(model), "--port", str(port)]
@@ -55,9 +57,9 @@ def address(model, tmp_path_factory):
 @pytest.fixture
 def page(address):
     """The page in a browser, and all addresses that it asked."""
-    if CHROMIUM is None or importlib.util.find_spec("playwright") is None:
-        pytest.skip("no Chromium or no playwright on this machine")
-    from playwright.sync_api import sync_playwright
+    if CHROMIUM is None:
+        lacking("browser", "there is no Chromium on this machine")
+    sync_playwright = require("browser", "playwright.sync_api").sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
@@ -95,7 +97,7 @@ def test_of_silence_it_says_that_nothing_was_heard(page, tmp_path):
 
 def test_silence_is_put_into_words_beside_the_emotion(recognizer, tmp_path):
     """Without a browser: what the page's function gives for a file."""
-    pytest.importorskip("gradio", reason="the extra `app` is not installed")
+    require("app")
     soundfile.write(tmp_path / "silence.wav", lsb_noise(32000), 16000)
     page = app.create_page(recognizer)
     (hear,) = [function.fn for function in page.fns.values() if len(function.outputs) == 3]
@@ -120,6 +122,6 @@ def test_gradio_is_named_where_it_is_missing(monkeypatch, recognizer):
 
 
 def test_a_port_that_is_taken_is_one_line(recognizer):
-    pytest.importorskip("gradio", reason="the extra `app` is not installed")
+    require("app")
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServingError, match="choose another --port"):
         app.launch(recognizer, port=taken.getsockname()[1])

@@ -10,6 +10,8 @@ import pytest
 from keras_vitser.serving.batching import Batcher
 from keras_vitser.serving.status import StatusError
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 class Doubling:
     """Doubles its input `x`; slow where told, and refuses a batch with a negative number in it."""

@@ -9,6 +9,8 @@ import soundfile
 from keras_vitser.serving.bounds import Bounds, wav_seconds
 from keras_vitser.serving.status import StatusError
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 BOUNDS = Bounds(batch_size=4, clip_seconds=2.0)
 
 

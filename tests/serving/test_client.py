@@ -8,18 +8,21 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import keras
 import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("httpx", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("serve")
 
 from keras_vitser.audio import read_waveform
 from keras_vitser.errors import AudioError, KerasViTSERError, NonFiniteAudioError, PredictionError, ServingError
 from keras_vitser.serving import AsyncClient, Client, client
 from tests.serving.running_server import running_server
 from tests.serving.small_model import LABELS, SAMPLES, tone
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 class Scripted(ThreadingHTTPServer):
@@ -265,7 +268,6 @@ def test_several_calls_of_the_async_client_run_at_once(scripted):
     assert time.monotonic() - started < 1.0
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
 def test_the_real_server_answers_as_tensorflow_does(two_versions):
     import tensorflow as tf
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 FOLDER = Path(__file__).parents[2] / "serving"
 OLDEST_LIBRARY = (2, 17, 1)  # that an export is loaded with, see the Makefile
 

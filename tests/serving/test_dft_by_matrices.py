@@ -2,10 +2,13 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_vitser.layers import LogMelImage
 from keras_vitser.serving.dft_by_matrices import DFTByMatrices
 from tests.serving.real_sounds import waveforms
+
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 MOST_DECIBELS = 0.02  # as the issue states
 

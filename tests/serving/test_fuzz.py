@@ -8,15 +8,15 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-import keras
 import pytest
 
+from tests.requirements import require
 from tests.serving.fuzzing import malformed
 from tests.serving.running_server import running_server
 from tests.serving.small_model import tone
 
-pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+require("serve")
+pytestmark = pytest.mark.backends("tensorflow")
 GOOD = "POST", "/v1/models/vit_ser:predict", json.dumps({"instances": [tone().tolist()]}).encode()
 
 

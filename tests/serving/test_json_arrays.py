@@ -8,6 +8,8 @@ import pytest
 from keras_vitser.serving.json_arrays import as_text, is_base64_object, to_array, to_json
 from keras_vitser.serving.status import StatusError
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 FLOAT, DOUBLE, INT, STRING = (np.dtype(name) for name in ("float32", "float64", "int32", object))
 
 

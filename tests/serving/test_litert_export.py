@@ -12,10 +12,13 @@ from keras_vitser.audio import read_waveform
 from keras_vitser.errors import RunFolderError
 from keras_vitser.recognizer import Recognizer
 from tests.experiments.made_up import TINY
+from tests.requirements import require
 from tests.serving.conftest import CARD, LABELS
 from tests.serving.real_sounds import original_files, waveforms
 
-interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+interpreter = require("export", "ai_edge_litert.interpreter")
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
-    pytest.importorskip("ai_edge_quantizer")
+    require("export", "ai_edge_quantizer")
     return serving.export(run.folder, tmp_path_factory.mktemp("int8") / "small.tflite", int8=True)
 
 

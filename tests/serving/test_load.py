@@ -5,17 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 
 from keras_vitser import serving
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Recognizer
+from tests.requirements import require
 from tests.serving.running_server import running_server
 
-pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+require("serve")
+pytestmark = pytest.mark.backends("tensorflow")
 SCRIPT = Path(__file__).parents[2] / "serving" / "load_test.py"
 # Of what else runs on the machine in the few seconds of the short form, and of nothing in the long form.
 NOISE = ("throughput is", "the 99th percentile", "after the overload", "memory grew")

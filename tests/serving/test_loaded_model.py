@@ -2,11 +2,12 @@
 
 import shutil
 
-import keras
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+from tests.requirements import require
+
+require("tensorflow")
 
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -15,7 +16,7 @@ from keras_vitser.serving.loaded_model import WARMUP_FILE, SavedModel
 from keras_vitser.serving.status import StatusError
 from tests.serving.small_model import LABELS, tone, wav_file
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(scope="module")

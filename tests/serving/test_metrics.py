@@ -2,11 +2,15 @@
 
 import pytest
 
-pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("serve")
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from keras_vitser.serving.metrics import Metrics
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 def test_the_page_is_read_by_prometheus_and_has_tensorflow_servings_names():

@@ -8,13 +8,16 @@ import time
 import numpy as np
 import pytest
 
-pytest.importorskip("httpx", reason="the extra `serve` is not installed")
-pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("serve")
 
 import httpx
 
 from keras_vitser.serving import Bounds, create_app, model_server
 from keras_vitser.serving.rest_json import TensorInfo
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 PREDICT = "/v1/models/m:predict"
 ONE = {"instances": [[1.0, 2.0]]}

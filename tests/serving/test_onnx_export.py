@@ -7,11 +7,14 @@ import pytest
 
 from keras_vitser import serving
 from keras_vitser.audio import read_waveform
+from tests.requirements import require
 from tests.serving.conftest import CARD, LABELS
 from tests.serving.real_sounds import original_files, waveforms
 
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("tf2onnx")
+onnxruntime = require("export", "onnxruntime")
+require("export", "tf2onnx")
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from keras_vitser.serving.rest_json import (
 )
 from keras_vitser.serving.status import StatusError
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 def info(**dtypes):
     return {name: TensorInfo(np.dtype(dtype), None) for name, dtype in dtypes.items()}

@@ -18,6 +18,8 @@ from tests.serving import c_library
 from tests.serving.conftest import CARD, LABELS, make_recognizer
 from tests.serving.real_sounds import original_files, waveforms
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 TOLERANCE = 1e-5  # of probabilities, as the issue states
 ROUNDING = 1e-6  # between batch sizes: matrix products of other sizes add up in another order
 
@@ -203,7 +205,6 @@ def test_labels_front_end_card_and_version_are_in_it(exported, recognizer):
     assert (exported.path / "assets" / "MODEL_CARD.md").read_text(encoding="utf-8") == CARD
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the graph is made of TensorFlow's tensors")
 def test_where_all_tokens_are_pooled_all_attention_counts():
     recognizer = make_recognizer()
     network = ViTSER.from_config(recognizer.network.get_config() | {"pooling": "mean"})

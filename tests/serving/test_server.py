@@ -10,17 +10,19 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
-import keras
 import numpy as np
 import pytest
 
-pytest.importorskip("httpx", reason="the extra `serve` is not installed")
-pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
+from tests.requirements import require
+
+require("serve")
 
 from keras_vitser.errors import ModelFolderError
 from keras_vitser.serving import model_server, serve
 from keras_vitser.serving.status import StatusError
 from tests.serving.running_server import running_server
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 def test_a_model_that_cannot_be_loaded_is_one_error(tmp_path, monkeypatch):
@@ -43,9 +45,6 @@ def test_a_taken_port_is_an_error_before_anything_is_loaded(tmp_path, monkeypatc
         taken.listen()
         with pytest.raises(OSError, match="in use"):
             serve(tmp_path, port=taken.getsockname()[1])
-
-
-needs_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is the same on each backend")
 
 
 def post(url, document, path="/v1/models/vit_ser:predict"):
@@ -73,7 +72,6 @@ def begun(address, body):
     return connection
 
 
-@needs_tensorflow
 def test_sigterm_finishes_what_is_in_flight(two_versions):
     body = json.dumps({"instances": np.zeros((16, 16000)).tolist()}).encode()
     with running_server(two_versions) as running:
@@ -95,7 +93,6 @@ def test_sigterm_finishes_what_is_in_flight(two_versions):
     assert "Traceback" not in running.log.read_text()
 
 
-@needs_tensorflow
 def test_new_versions_are_loaded_while_requests_are_answered_and_a_corrupted_one_never_is(two_versions, tmp_path):
     folder = tmp_path / "vit_ser"
     folder.mkdir()

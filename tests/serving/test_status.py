@@ -4,6 +4,9 @@ import pytest
 
 from keras_vitser.errors import KerasViTSERError
 from keras_vitser.serving.status import HTTP_STATUS, StatusError, invalid
+from tests.requirements import require
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.mark.parametrize(
@@ -21,7 +24,7 @@ def test_each_code_has_its_http_status(code, http_status):
 
 
 def test_the_codes_are_in_the_order_of_tensorflows_numbers():
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    tf = require("tensorflow")
     names = {number: name for name, number in vars(tf.errors).items() if name.isupper() and isinstance(number, int)}
     assert {number: name for number, name in enumerate(HTTP_STATUS) if number in names} == names
 

@@ -9,6 +9,8 @@ from keras_vitser.serving import versions as module
 from keras_vitser.serving.status import StatusError
 from keras_vitser.serving.versions import Versions
 
+pytestmark = pytest.mark.backends("tensorflow")
+
 
 class Loader:
     """Loads the text of a version's file; "broken" cannot be loaded."""

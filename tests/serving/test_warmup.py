@@ -5,10 +5,13 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from keras_vitser.serving.warmup import FILE
+from tests.requirements import require
 from tests.serving import c_library
 
-tf = pytest.importorskip("tensorflow")
-TensorProto = pytest.importorskip("tensorflow.core.framework.tensor_pb2").TensorProto
+tf = require("tensorflow")
+TensorProto = require("tensorflow", "tensorflow.core.framework.tensor_pb2").TensorProto
+
+pytestmark = pytest.mark.backends("tensorflow")
 
 # tensorflow_serving/apis: prediction_log.proto, predict.proto, model.proto
 MESSAGES = {
