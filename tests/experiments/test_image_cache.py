@@ -279,6 +279,7 @@ def bad(tmp_path):
     return [Clip(folder / name, "calm") for name in contents]
 
 
+@pytest.mark.backends("tensorflow")
 def test_every_bad_recording_is_named_and_the_others_are_kept(tmp_path, clips, bad, decoded):
     cache = ImageCache(tmp_path / "cache", front_end())
     steps = []
@@ -290,6 +291,7 @@ def test_every_bad_recording_is_named_and_the_others_are_kept(tmp_path, clips, b
     assert len(list(tmp_path.rglob("*.npy"))) == 3
 
 
+@pytest.mark.backends("tensorflow")
 def test_what_was_checked_is_not_decoded_again(tmp_path, clips, bad, decoded):
     expected = ImageCache(tmp_path / "other", front_end()).images(of(clips))
     cache = ImageCache(tmp_path / "cache", front_end())

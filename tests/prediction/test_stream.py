@@ -44,6 +44,7 @@ def test_a_bad_file_has_a_reason_and_stops_nothing(recognizer, sounds, tmp_path)
         assert "\n" not in row.error
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_list_may_write_names_in_another_form_of_unicode(recognizer, sounds, tmp_path):
     names = [unicodedata.normalize(form, "für.wav") for form in ("NFC", "NFD")]
     (tmp_path / names[1]).write_bytes((sounds / "0.wav").read_bytes())
