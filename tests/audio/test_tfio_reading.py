@@ -18,6 +18,7 @@ from keras_vitser.audio import read_waveform, tfio_reading
 from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.errors import AudioError, BackendError
 from keras_vitser.layers import LogMelImage
+from tests.audio.sound_cases import CASES
 from tests.audio.sound_files import encoded, odd_chunk, pcm16, wav
 
 tf = pytest.importorskip("tensorflow")
@@ -174,6 +175,26 @@ def test_a_bad_file_is_an_error_of_its_own_that_names_it(tmp_path):
             assert "Traceback" not in given
     left = list(tfio_reading.waveforms(paths).ignore_errors())
     assert len(left) == len(bad) + 1
+
+
+@pytest.mark.backends("tensorflow")
+def test_files_that_are_not_as_they_should_be_are_judged_as_by_the_reader(tmp_path):
+    paths = [write(tmp_path / f"{number}.wav", case.data) for number, case in enumerate(CASES.values())]
+    in_graph = tfio_reading.tensorflow_io_works()
+    for (name, case), given in zip(CASES.items(), each(paths), strict=True):
+        if case.samples is not None and not (in_graph and case.graph_words):
+            np.testing.assert_allclose(given, case.samples, rtol=0, atol=STEP, err_msg=name)
+        else:
+            assert isinstance(given, str), name
+            assert (case.words or case.graph_words) in given
+
+
+@needs_tensorflow_io
+@pytest.mark.backends("tensorflow")
+def test_what_phones_write_is_named(tmp_path):
+    path = write(tmp_path / "phone.wav", b"#!AMR\n" + bytes(100))
+    (given,) = each([path])
+    assert f"{path}: is AMR, which is not decoded here; convert it to WAV, FLAC, MP3 or Ogg Vorbis" in given
 
 
 def damaged(number):
