@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from keras_vitser.prediction import predict_stream
 from keras_vitser.prediction.stream import BATCH, read_ahead
@@ -35,6 +36,23 @@ def test_a_bad_file_has_a_reason_and_stops_nothing(recognizer, sounds, tmp_path)
     for row, words in zip(rows, ["no such file", "no path", "not a sound file", "is a folder"], strict=False):
         assert words in row.error
         assert "\n" not in row.error
+
+
+@pytest.mark.backends("tensorflow")
+def test_whatever_goes_wrong_in_one_file_is_told_in_its_row(recognizer, sounds, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).normal(0, 0.1, 3200)
+    soundfile.write(tmp_path / "phone.wav", noise, 16000, subtype="GSM610")  # opens, and cannot be sought in
+    soundfile.write(tmp_path / "other.wav", noise, 48000)
+
+    def resample(waveform, *rates, quality):
+        raise MemoryError("no room\nfor it")
+
+    monkeypatch.setattr(soxr, "resample", resample)
+    paths = [str(tmp_path / "phone.wav"), str(tmp_path / "other.wav"), "0.wav"]
+    gsm, other, good = predict_stream(recognizer, paths, folder=sounds)
+    assert (gsm.error, good.error) == (None, None)
+    assert gsm.seconds_used == pytest.approx(0.2, abs=0.001)
+    assert other.error == f"{paths[1]}: cannot be read (MemoryError: no room for it); convert it, to FLAC for instance"
 
 
 def test_a_batch_of_nothing_but_bad_files(recognizer):
