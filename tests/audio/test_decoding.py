@@ -8,10 +8,9 @@ import pytest
 import soundfile
 
 from keras_vitser.audio import read_waveform
-from keras_vitser.audio.mpeg import frame_length
 from keras_vitser.errors import AudioTooLongError, TruncatedAudioError
 
-from .sound_files import wav
+from .sound_files import wav, without_length
 
 pytestmark = pytest.mark.backends("tensorflow")
 
@@ -34,13 +33,6 @@ def mp3(rate, is_loud_first):
         compression_level=0.2,
     )
     return file.getvalue()
-
-
-def without_length(data):
-    """The same frames but for the first, Xing or Info, which tells how many there are."""
-    first = frame_length(data[:4])
-    assert b"Xing" in data[:first] or b"Info" in data[:first]
-    return data[first:]
 
 
 @pytest.fixture(params=[(16000, True), (16000, False), (44100, True), (44100, False)], ids=str, scope="module")

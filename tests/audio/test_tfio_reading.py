@@ -19,7 +19,7 @@ from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.errors import AudioError, BackendError
 from keras_vitser.layers import LogMelImage
 from tests.audio.sound_cases import CASES
-from tests.audio.sound_files import encoded, odd_chunk, pcm16, wav
+from tests.audio.sound_files import encoded, odd_chunk, pcm16, wav, without_length
 
 tf = pytest.importorskip("tensorflow")
 
@@ -187,6 +187,15 @@ def test_files_that_are_not_as_they_should_be_are_judged_as_by_the_reader(tmp_pa
         else:
             assert isinstance(given, str), name
             assert (case.words or case.graph_words) in given
+
+
+@pytest.mark.backends("tensorflow")
+def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path):
+    stream = without_length(encoded("MP3", seconds=0.2)) + without_length(encoded("MP3", seconds=3.0))
+    path = write(tmp_path / "stream.mp3", stream)
+    (given,) = each([path])
+    assert len(given) > 3.1 * 16000
+    np.testing.assert_allclose(given, read_waveform(path), rtol=0, atol=STEP)
 
 
 @needs_tensorflow_io
