@@ -31,7 +31,11 @@ class EmptyAudioError(AudioError):
 
 
 class NotAudioError(AudioError):
-    """The bytes are no sound file that libsndfile reads."""
+    """The bytes are no sound file."""
+
+
+class AudioCodecError(AudioError):
+    """The file holds sound in a container or a codec that is not decoded here. The message says how to go on."""
 
 
 class TruncatedAudioError(AudioError):
@@ -48,6 +52,10 @@ class NonFiniteAudioError(AudioError):
 
 class AudioTooLongError(AudioError):
     """The recording is longer than the limit."""
+
+
+class AudioDecoderError(AudioError):
+    """Reading one file failed in a way that no other class names; the cause is the exception behind it."""
 
 
 class UnreadableRecordingsError(AudioError):

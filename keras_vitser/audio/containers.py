@@ -1,16 +1,47 @@
-"""What a sound file's own header says of its size, which libsndfile quietly corrects.
+"""What a file is by its first bytes, whatever it is called, and whether it ends before its header says.
 
-libsndfile reads a WAV that was cut off as a shorter WAV. For a training corpus that
-is a wrong recording, so the declared length is compared with the bytes there are.
-Lengths that a writer leaves open while it streams (0 or all ones) are no promise.
+libsndfile reads a file that was cut off as a shorter one. For a training corpus that is a wrong recording, so the
+declared length is compared with the bytes there are. Lengths that a writer leaves open while it streams are no promise.
 """
 
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+
+from keras_vitser.audio.mpeg import length_of_tags
+from keras_vitser.audio.sound_header import sound_of
 
 _OPEN_LENGTHS = {0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
 _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff")
-_MAX_CHUNKS = 1000
+_MAX_BOXES = 1000
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide")  # that an MPEG-4 file, or an older QuickTime film, begins with
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
+
+
+class Container(NamedTuple):
+    """A container that libsndfile does not read.
+
+    Attributes:
+        title: What it is called.
+        demuxer: What FFmpeg calls it.
+        states_its_length: Whether it says how long it lasts; else FFmpeg guesses.
+    """
+
+    title: str
+    demuxer: str
+    states_its_length: bool
+
+
+MPEG_4 = Container("MPEG-4 (m4a, mp4, 3gp, mov)", "mov", True)
+MATROSKA = Container("Matroska (webm, mka, mkv)", "matroska", True)
+ASF = Container("ASF (wma, asf)", "asf", True)
+AMR = Container("AMR", "amr", False)
+AAC = Container("AAC (ADTS)", "aac", False)
+_BEGINNINGS = {
+    b"\x1a\x45\xdf\xa3": MATROSKA,
+    bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"): ASF,
+    b"#!AMR": AMR,
+}
 
 
 def is_known_container(file: BinaryIO) -> bool:
@@ -21,8 +52,48 @@ def is_known_container(file: BinaryIO) -> bool:
         return len(start) < 12 or start[8:] == b"WAVE"
     if start[:4] == b"FORM":
         return len(start) < 12 or start[8:] in (b"AIFF", b"AIFC", b"8SVX", b"16SV")
-    is_mpeg_frame = len(start) > 1 and start[0] == 0xFF and start[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
-    return start.startswith(_MAGIC) or is_mpeg_frame
+    return start.startswith(_MAGIC) or is_mpeg_audio(start)
+
+
+def is_mpeg_audio(start: bytes) -> bool:
+    """Whether an MPEG audio frame of some layer begins here."""
+    return len(start) > 1 and start[0] == 0xFF and start[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
+
+
+def other_container(file: BinaryIO) -> Container | None:
+    """The container of the file, if it is one of those that phones and browsers write and libsndfile does not read.
+
+    Example:
+        >>> import io
+        >>> other_container(io.BytesIO(b"#!AMR\\n")).title
+        'AMR'
+    """
+    file.seek(0)
+    start = file.read(16)
+    if start[4:8] in _BOXES:
+        return MPEG_4
+    for beginning, container in _BEGINNINGS.items():
+        if start.startswith(beginning):
+            return container
+    file.seek(length_of_tags(file))
+    return AAC if _is_adts(file.read(7)) else None
+
+
+def what_it_is_instead(file: BinaryIO) -> str | None:
+    """Words for a file that stands where a recording should be, and what to do.
+
+    Example:
+        >>> import io
+        >>> what_it_is_instead(io.BytesIO(b"<html>Not found</html>")).split(";")[0]
+        'is a web page (HTML) and no sound'
+    """
+    file.seek(0)
+    start = file.read(256)
+    if start.startswith(_POINTER):
+        return "is a git-lfs pointer and not the recording itself; fetch that with `git lfs pull`"
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
+        return "is a web page (HTML) and no sound; the download failed: open the page to see why, and download it again"
+    return None
 
 
 def is_cut_short(file: BinaryIO) -> bool:
@@ -30,42 +101,42 @@ def is_cut_short(file: BinaryIO) -> bool:
     size = file.seek(0, 2)
     file.seek(0)
     magic = file.read(4)
-    if magic in (b"RIFF", b"RF64"):
-        return _chunk_passes_end(file, size, "<", b"data")
-    if magic == b"RIFX":
-        return _chunk_passes_end(file, size, ">", b"data")
-    if magic == b"FORM":
-        return _chunk_passes_end(file, size, ">", b"SSND")
-    if magic == b".snd":
-        header = file.read(8)
-        if len(header) < 8:
-            return True
-        offset, length = struct.unpack(">II", header)
-        return length not in _OPEN_LENGTHS and offset + length > size
+    if magic in (b"RIFF", b"RF64", b"RIFX", b"FORM", b".snd"):
+        sound = sound_of(file)
+        return sound is None or sound.is_cut_short
     if magic == b"riff":  # Sony Wave64: a 16-byte GUID, then the size of the whole file
         file.seek(16)
         header = file.read(8)
         return len(header) < 8 or size < struct.unpack("<Q", header)[0] not in _OPEN_LENGTHS
     if magic == b"OggS":
         return _ogg_page_passes_end(file, size)
-    return False
+    return file.read(4) in _BOXES and _box_passes_end(file, size)
 
 
-def _chunk_passes_end(file: BinaryIO, size: int, order: str, wanted: bytes) -> bool:
-    position, long_length = 12, None
-    for _ in range(_MAX_CHUNKS):
+def _is_adts(header: bytes) -> bool:
+    """Whether an AAC frame begins here (ISO/IEC 13818-7, section 6.2)."""
+    if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+        return False
+    length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return header[2] >> 2 & 15 < 13 and length > 7
+
+
+def _box_passes_end(file: BinaryIO, size: int) -> bool:
+    """Whether a box of an MPEG-4 file is longer than what is there of it (ISO/IEC 14496-12, section 4.2)."""
+    position = 0
+    for _ in range(_MAX_BOXES):
         file.seek(position)
-        header = file.read(8)
+        header = file.read(16)
         if len(header) < 8:
-            return True  # the sound's own chunk was never reached
-        name, length = header[:4], struct.unpack(order + "I", header[4:])[0]
-        if name == b"ds64":
-            long_length = struct.unpack("<Q", file.read(16)[8:].ljust(8, b"\0"))[0]
-        if name == wanted:
-            if length == 0xFFFFFFFF and long_length is not None:
-                length = long_length
-            return length not in _OPEN_LENGTHS and position + 8 + length > size
-        position += 8 + length + length % 2
+            return position != size
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:], "big")
+        if length == 0:  # to the end
+            return False
+        position += max(length, 8)
+        if position > size:
+            return True
     return False
 
 

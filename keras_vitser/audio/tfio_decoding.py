@@ -11,11 +11,13 @@ What it would not survive is kept from it:
 - A Vorbis file that ends early would be a shorter recording; `read_waveform` refuses it, and so does this.
 """
 
+import io
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_vitser.audio.containers import other_container, what_it_is_instead
 from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE, read_waveform
 from keras_vitser.audio.resampling_graph import Resampler
@@ -24,7 +26,7 @@ from keras_vitser.errors import AudioError
 
 EMPTY = "is an empty file; expected a sound file"
 DAMAGED = "is cut off or damaged and cannot be decoded; copy or record it again"
-_UNKNOWN = "is no sound file that is decoded here: WAV, FLAC, MP3 or Ogg Vorbis"
+_DECODED = "WAV, FLAC, MP3 or Ogg Vorbis"
 
 # A FLAC frame of 16 samples of silence, mono, which says that it is the last that a recording can have (RFC 9639,
 # section 9). Behind a file there are more of them than a frame can be long that was cut off.
@@ -78,7 +80,11 @@ class Decoder:
         readers = [
             lambda: decoded_wav(file, self.resampler),
             *(lambda header=header: self._decoded(file, header(file)) for header in compressed),
-            lambda: (tf.where(tf.strings.length(file) == 0, EMPTY, _UNKNOWN), tf.zeros(0), tf.constant(0, tf.int64)),
+            lambda: (
+                tf.where(tf.strings.length(file) == 0, EMPTY, _named(file)),
+                tf.zeros(0),
+                tf.constant(0, tf.int64),
+            ),
         ]
         return tf.switch_case(tf.cast(tf.argmax(tf.cast(kinds, tf.int32)), tf.int32), readers)
 
@@ -113,6 +119,20 @@ def waveform_or_fault(file: bytes, sampling_rate: int = SAMPLING_RATE) -> tuple[
         return "", read_waveform(file, sampling_rate=sampling_rate)
     except AudioError as error:
         return str(error).removeprefix("the given bytes: "), nothing
+
+
+def _named(file):
+    """Words for a file of another kind, which is named where phones and browsers write it."""
+    import tensorflow as tf
+
+    def words(file):
+        opened = io.BytesIO(file)
+        container = other_container(opened)
+        if container:
+            return f"is {container.title}, which is not decoded here; convert it to {_DECODED}"
+        return what_it_is_instead(opened) or f"is no sound file that is decoded here: {_DECODED}"
+
+    return tf.ensure_shape(tf.numpy_function(words, [file], tf.string), ())
 
 
 def _fault_outside(file):

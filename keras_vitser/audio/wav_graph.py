@@ -11,14 +11,19 @@ from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault, 
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE
 from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.audio.resampling_graph import Resampler
+from keras_vitser.audio.sound_header import (
+    EXTENSIBLE,
+    FLOAT,
+    FORMAT_BYTES,
+    HEADER_LENGTHS,
+    MAX_CHUNKS,
+    OPEN_LENGTH,
+    PCM,
+    PRINTABLE,
+    SUB_FORMAT_TAIL,
+)
 
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # format tags of the chunk `fmt `
-_ENCODINGS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32))  # tag, bits a sample
-_SUB_FORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of an extensible format, after its tag
-_OPEN_LENGTHS = (0x7FFFFFFF, 0xFFFFFFFF)  # that a writer leaves while it streams: the sound goes to the file's end
-_UNWRITTEN = 8  # what libsndfile knows a length of 0 to be open by: the length of the file itself
-_FORMAT_BYTES = 40  # of the chunk `fmt `, at most
-_MAX_CHUNKS = 1000
+_ENCODINGS = ((PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32))  # tag, bits a sample
 
 
 class WavReader:
@@ -112,20 +117,27 @@ class _Header:
         self._has_format = (format_at >= 0) & (format_length >= 16) & (format_at + 16 <= self._size)
         self._has_data = self._data_at >= 0
 
-        fields = data[tf.maximum(format_at, 0) :][: tf.clip_by_value(format_length, 0, _FORMAT_BYTES)]
-        fields = tf.ensure_shape(tf.pad(fields, [[0, _FORMAT_BYTES - tf.size(fields)]]), (_FORMAT_BYTES,))
+        fields = data[tf.maximum(format_at, 0) :][: tf.clip_by_value(format_length, 0, FORMAT_BYTES)]
+        fields = tf.ensure_shape(tf.pad(fields, [[0, FORMAT_BYTES - tf.size(fields)]]), (FORMAT_BYTES,))
         self.channels = little_endian(fields[2:4])
         self.rate = little_endian(fields[4:8])
         self._frame_bytes = little_endian(fields[12:14])
         self.bits = little_endian(fields[14:16])
         tag, sub_tag = little_endian(fields[:2]), little_endian(fields[24:26])
-        is_extensible = tf.reduce_all(fields[26:] == list(_SUB_FORMAT_TAIL)) & (tag == _EXTENSIBLE)
+        is_extensible = tf.reduce_all(fields[26:] == list(SUB_FORMAT_TAIL)) & (tag == EXTENSIBLE)
         self.tag = tf.where(is_extensible, sub_tag, tag)
 
         there = self._size - self._data_at
-        self._is_open = tf.reduce_any(self._declared == list(_OPEN_LENGTHS))
-        self._is_open |= (self._declared == 0) & (little_endian(start[4:8]) == _UNWRITTEN)
-        self._length = tf.where(self._is_open, there, tf.minimum(self._declared, there))
+        missing = self._declared - there
+        is_open = tf.cond(
+            self._declared == 0,
+            lambda: ~_are_chunks(data, self._data_at),
+            lambda: (self._declared >= OPEN_LENGTH) & (missing > 0),
+        )
+        headers = [*HEADER_LENGTHS, self._data_at - 8, self._data_at]
+        self._is_cut_short = ~is_open & (missing >= tf.maximum(self._frame_bytes, 2))
+        self._is_cut_short &= tf.reduce_all(missing != headers)
+        self._length = tf.where(is_open, there, tf.minimum(self._declared, there))
         self.frames = self._length // tf.maximum(self._frame_bytes, 1)
 
     @staticmethod
@@ -136,7 +148,7 @@ class _Header:
         size = tf.size(data, tf.int64)
 
         def goes_on(count, position, format_at, format_length, data_at, declared):
-            return (count < _MAX_CHUNKS) & (position + 8 <= size) & ((format_at < 0) | (data_at < 0))
+            return (count < MAX_CHUNKS) & (position + 8 <= size) & ((format_at < 0) | (data_at < 0))
 
         def look(count, position, format_at, format_length, data_at, declared):
             begin = position + 8
@@ -161,23 +173,25 @@ class _Header:
         import tensorflow as tf
 
         is_known = [(self.tag == tag) & (self.bits == bits) for tag, bits in _ENCODINGS]
-        encoding = (
-            "its samples are of format {} with {} bits; expected PCM (format 1) of 8, 16, 24 or 32 bits, or "
-            "float (format 3) of 32 bits"
-        )
+        encoding = [
+            "is a WAV with codec 0x",
+            _hexadecimal(self.tag),
+            ", which cannot be decoded here; convert it to PCM (codec 0x0001) of 8, 16, 24 or 32 bits, or float ",
+            tf.strings.format("(0x0003) of 32 bits; its samples have {}", self.bits),
+        ]
         return [
             (self._size == 0, "is empty; expected the bytes of a WAV file"),
             (~self._is_wav, "is no WAV file: it does not begin with RIFF and WAVE"),
             (~self._has_data & ~self._has_format, CUT_SHORT),
             (~self._has_format, "is damaged: it has no whole chunk `fmt `"),
             (~self._has_data, CUT_SHORT),
-            (~tf.reduce_any(is_known), tf.strings.format(encoding, (self.tag, self.bits))),
+            (~tf.reduce_any(is_known), tf.strings.join(encoding)),
             (
                 (self.channels == 0) | (self._frame_bytes * 8 != self.channels * self.bits),
                 "is damaged: channels, bits and bytes a frame do not fit together",
             ),
             *resampler.faults(self.rate),
-            (~self._is_open & (self._data_at + self._declared > self._size), CUT_SHORT),
+            (self._is_cut_short, CUT_SHORT),
             (self.frames == 0, "holds no samples; expected a recording"),
             (
                 self.frames > tf.cast(LIMIT_SECONDS, tf.int64) * self.rate,
@@ -188,6 +202,32 @@ class _Header:
     def sound(self, data):
         """The bytes of the whole frames."""
         return data[self._data_at :][: self.frames * self._frame_bytes]
+
+
+def _are_chunks(data, position):
+    """Whether all from `position` to the file's end is well-formed chunks, or nothing."""
+    import tensorflow as tf
+
+    size = tf.size(data, tf.int64)
+
+    def goes_on(count, position, is_well_formed):
+        return is_well_formed & (position < size) & (count < MAX_CHUNKS)
+
+    def look(count, position, is_well_formed):
+        begin = position + 8
+        name, length = data[position : position + 4], little_endian(data[position + 4 : begin])
+        is_well_formed = tf.reduce_all((name >= PRINTABLE[0]) & (name <= PRINTABLE[-1])) & (begin + length <= size)
+        return count + 1, begin + length + length % 2, is_well_formed
+
+    _, position, is_well_formed = tf.while_loop(goes_on, look, (tf.constant(0), position, tf.constant(True)))
+    return is_well_formed & (position >= size)
+
+
+def _hexadecimal(code):
+    """String tensor: four digits."""
+    import tensorflow as tf
+
+    return tf.strings.reduce_join(tf.gather(list("0123456789ABCDEF"), code // [4096, 256, 16, 1] % 16))
 
 
 def _code(name: bytes) -> int:

@@ -1,10 +1,11 @@
 """What a server takes on at most. Over a bound a request is refused at once, before work is spent on it."""
 
-import struct
+import io
 from dataclasses import dataclass
 
 import numpy as np
 
+from keras_vitser.audio.sound_header import sound_of
 from keras_vitser.serving.rest_json import check_rows
 from keras_vitser.serving.status import invalid
 
@@ -67,16 +68,7 @@ def wav_seconds(data: bytes) -> float:
         >>> wav_seconds(b"hello")
         0.0
     """
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+    sound = sound_of(io.BytesIO(data))
+    if sound is None or sound.codec is None or not sound.bytes_a_second:
         return 0.0
-    bytes_a_second, position = 0, 12
-    while position + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, position)
-        position += 8
-        if name == b"fmt " and position + 16 <= len(data):
-            rate, align = struct.unpack_from("<I4xH", data, position + 4)
-            bytes_a_second = rate * align
-        if name == b"data":
-            return min(size, len(data) - position) / bytes_a_second if bytes_a_second else 0.0
-        position += size + size % 2
-    return 0.0
+    return sound.length / sound.bytes_a_second

@@ -1,9 +1,12 @@
 """keras_vitser/audio/reading.py, against soundfile, the mean of the channels and soxr directly."""
 
+import errno
 import io
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from keras_vitser.audio import read_waveform, resample
 from keras_vitser.errors import (
+    AudioDecoderError,
     AudioError,
     AudioIsFolderError,
     AudioNotFoundError,
@@ -27,6 +31,7 @@ from keras_vitser.errors import (
 )
 from tests.requirements import lacking
 
+from .sound_cases import CASES
 from .sound_files import encoded, odd_chunk, pcm16, wav
 
 FORMATS = [
@@ -136,20 +141,84 @@ def _converted(recordings, original):
     return recordings / corpus / folder / f"{name}.flac"
 
 
-def test_a_streamed_wav_is_read():
-    samples = pcm16()
-    expected = (np.frombuffer(samples, "<i2") / 32768).astype("float32")
-    np.testing.assert_array_equal(read_waveform(wav(samples, data_length=0xFFFFFFFF)), expected)
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("name", CASES)
+def test_files_that_are_not_as_they_should_be(name, tmp_path, caplog):
+    case, path = CASES[name], tmp_path / "clip.wav"
+    path.write_bytes(case.data)
+    for _ in range(2):
+        if case.error is None:
+            np.testing.assert_array_equal(read_waveform(path), case.samples)
+        else:
+            with pytest.raises(case.error, match=re.escape(str(path))) as caught:
+                read_waveform(path)
+            assert type(caught.value) is case.error
+            assert case.words in str(caught.value)
+    assert [record.name for record in caplog.records] == ["keras_vitser.audio.decoding"] * bool(case.said)
+    for record in caplog.records:
+        assert f"{path}: its header {case.said}" in record.getMessage()
 
 
-def test_a_wav_that_says_it_holds_nothing_is_taken_at_its_word():
-    with pytest.raises(NoSamplesError):
-        read_waveform(wav(pcm16(), data_length=0))
+@pytest.mark.backends("tensorflow")
+def test_a_format_that_cannot_be_sought_in_is_read_to_its_end():
+    """Every encoding that libsndfile writes and then says it cannot seek in, and one that it does not read itself."""
+    count = 0
+    for format in soundfile.available_formats():
+        for subtype in soundfile.available_subtypes(format):
+            if format in ("RAW", "SD2", "MP3") or not soundfile.check_format(format, subtype):
+                continue
+            try:
+                data = encoded(format, subtype, seconds=0.5)
+            except soundfile.LibsndfileError:  # has no such rate
+                continue
+            with soundfile.SoundFile(io.BytesIO(data)) as sound:
+                count += not sound.seekable()
+                expected = round(sound.frames * 16000 / sound.samplerate)
+            assert abs(len(read_waveform(data)) - expected) <= 1, (format, subtype)
+    assert count >= 12
 
 
-def test_chunks_around_the_sound_are_passed_over():
-    data = wav(pcm16(), before=odd_chunk() + odd_chunk(b"bext", 602)) + odd_chunk(b"LIST", 20)
-    assert len(read_waveform(data)) == 16000
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("subtype", ["GSM610", "NMS_ADPCM_16"])
+def test_more_than_a_block_of_it_is_read(subtype, monkeypatch):
+    monkeypatch.setattr("keras_vitser.audio.decoding._BLOCK", 1000)
+    data = encoded("WAV", subtype)
+    with soundfile.SoundFile(io.BytesIO(data)) as sound:
+        expected = sound.read(sound.frames, dtype="float32")
+    np.testing.assert_array_equal(read_waveform(data), expected)
+    with pytest.raises(AudioTooLongError, match="lasts 1\\.0 s; at most 0\\.5 s"):
+        read_waveform(data, limit_seconds=0.5)
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("fault", [ValueError("our fault"), MemoryError(), RuntimeError("two\nlines"), KeyError("x")])
+def test_whatever_goes_wrong_in_one_file_is_an_error_of_that_file(fault, tmp_path, monkeypatch):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(encoded("WAV"))
+    monkeypatch.setattr(soxr, "resample", lambda *given, **options: (_ for _ in ()).throw(fault))
+    with pytest.raises(AudioDecoderError, match=rf"clip\.wav: cannot be read \({type(fault).__name__}") as caught:
+        read_waveform(path, sampling_rate=8000)
+    assert caught.value.__cause__ is fault
+
+
+class Broken(io.BytesIO):
+    """A disk that fails behind the first bytes."""
+
+    def readinto(self, buffer):
+        if self.tell() > 20000:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().readinto(buffer)
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("format", ["WAV", "FLAC"])
+def test_a_disk_that_fails_is_said_to(format, monkeypatch, tmp_path, capfd):
+    path, data = tmp_path / "clip", encoded(format, seconds=5)
+    path.write_bytes(data)
+    monkeypatch.setattr(Path, "open", lambda path, mode: Broken(data))
+    with pytest.raises(AudioUnreadableError, match=r"clip: cannot be opened or read \(Input/output error"):
+        read_waveform(path)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 # What is refused, by name

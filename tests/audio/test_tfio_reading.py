@@ -17,7 +17,8 @@ from keras_vitser.audio import read_waveform, tfio_reading
 from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.errors import AudioError, BackendError
 from keras_vitser.layers import LogMelImage
-from tests.audio.sound_files import encoded, odd_chunk, pcm16, wav
+from tests.audio.sound_cases import CASES
+from tests.audio.sound_files import encoded, odd_chunk, pcm16, wav, without_length
 from tests.requirements import require
 
 tf = require("tensorflow")
@@ -172,6 +173,35 @@ def test_a_bad_file_is_an_error_of_its_own_that_names_it(tmp_path):
             assert "Traceback" not in given
     left = list(tfio_reading.waveforms(paths).ignore_errors())
     assert len(left) == len(bad) + 1
+
+
+@pytest.mark.backends("tensorflow")
+def test_files_that_are_not_as_they_should_be_are_judged_as_by_the_reader(tmp_path):
+    paths = [write(tmp_path / f"{number}.wav", case.data) for number, case in enumerate(CASES.values())]
+    in_graph = tfio_reading.tensorflow_io_works()
+    for (name, case), given in zip(CASES.items(), each(paths), strict=True):
+        if case.samples is not None and not (in_graph and case.graph_words):
+            np.testing.assert_allclose(given, case.samples, rtol=0, atol=STEP, err_msg=name)
+        else:
+            assert isinstance(given, str), name
+            assert (case.words or case.graph_words) in given
+
+
+@pytest.mark.backends("tensorflow")
+def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path):
+    stream = without_length(encoded("MP3", seconds=0.2)) + without_length(encoded("MP3", seconds=3.0))
+    path = write(tmp_path / "stream.mp3", stream)
+    (given,) = each([path])
+    assert len(given) > 3.1 * 16000
+    np.testing.assert_allclose(given, read_waveform(path), rtol=0, atol=STEP)
+
+
+@needs_tensorflow_io
+@pytest.mark.backends("tensorflow")
+def test_what_phones_write_is_named(tmp_path):
+    path = write(tmp_path / "phone.wav", b"#!AMR\n" + bytes(100))
+    (given,) = each([path])
+    assert f"{path}: is AMR, which is not decoded here; convert it to WAV, FLAC, MP3 or Ogg Vorbis" in given
 
 
 def damaged(number):

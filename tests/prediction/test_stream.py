@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from keras_vitser.prediction import manifest_paths, predict_stream
 from keras_vitser.prediction.stream import BATCH, read_ahead
@@ -52,6 +53,23 @@ def test_a_list_may_write_names_in_another_form_of_unicode(recognizer, sounds, t
     manifest.write_text(f"path\n{names[0]}\n{names[1]}\n", encoding="utf-8")
     rows = list(predict_stream(recognizer, manifest_paths(manifest), folder=tmp_path))
     assert [(row.path, row.error) for row in rows] == [(name, None) for name in names]
+
+
+@pytest.mark.backends("tensorflow")
+def test_whatever_goes_wrong_in_one_file_is_told_in_its_row(recognizer, sounds, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).normal(0, 0.1, 3200)
+    soundfile.write(tmp_path / "phone.wav", noise, 16000, subtype="GSM610")  # opens, and cannot be sought in
+    soundfile.write(tmp_path / "other.wav", noise, 48000)
+
+    def resample(waveform, *rates, quality):
+        raise MemoryError("no room\nfor it")
+
+    monkeypatch.setattr(soxr, "resample", resample)
+    paths = [str(tmp_path / "phone.wav"), str(tmp_path / "other.wav"), "0.wav"]
+    gsm, other, good = predict_stream(recognizer, paths, folder=sounds)
+    assert (gsm.error, good.error) == (None, None)
+    assert gsm.seconds_used == pytest.approx(0.2, abs=0.001)
+    assert other.error == f"{paths[1]}: cannot be read (MemoryError: no room for it); convert it, to FLAC for instance"
 
 
 def test_a_batch_of_nothing_but_bad_files(recognizer):

@@ -8,6 +8,7 @@ import soundfile
 
 from keras_vitser.serving.bounds import Bounds, wav_seconds
 from keras_vitser.serving.status import StatusError
+from tests.audio.sound_cases import CASES
 
 pytestmark = pytest.mark.backends("tensorflow")
 
@@ -21,6 +22,19 @@ def test_the_length_of_a_wav_file_is_that_of_libsndfile(rate, subtype, channels)
     file = io.BytesIO()
     soundfile.write(file, np.zeros((rate // 2, channels)), rate, subtype=subtype, format="WAV")
     assert wav_seconds(file.getvalue()) == pytest.approx(0.5, abs=2 / rate)
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("name", CASES)
+def test_the_length_of_a_file_that_is_not_as_it_should_be_is_what_is_read_of_it(name):
+    assert wav_seconds(CASES[name].data) == pytest.approx(CASES[name].seconds, rel=0.02)  # blocks of a codec
+
+
+@pytest.mark.backends("tensorflow")
+def test_a_format_behind_the_sound_is_found_as_in_the_graph():
+    data = wav(2.0)
+    late = data[:12] + data[36:] + data[12:36]
+    assert wav_seconds(late) == 2.0
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEdata\xff\0\0\0", b"fLaC" * 9])

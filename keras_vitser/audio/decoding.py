@@ -1,0 +1,182 @@
+"""An open sound file to one channel at its own rate, by libsndfile, in blocks to the end.
+
+What libsndfile says of a file's length is not always a promise: of MPEG audio without a frame Xing or Info it is a
+guess. Then, and where the writer left the length open, only what is decoded counts.
+"""
+
+import logging
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from keras_vitser.audio import av_decoding, mpeg
+from keras_vitser.audio.containers import (
+    is_cut_short,
+    is_known_container,
+    is_mpeg_audio,
+    other_container,
+    what_it_is_instead,
+)
+from keras_vitser.audio.file_views import Endless, Patched, View
+from keras_vitser.audio.gathering import gathered
+from keras_vitser.audio.graph_faults import CUT_SHORT
+from keras_vitser.audio.sound_header import Sound, sound_of
+from keras_vitser.errors import AudioCodecError, NotAudioError, TruncatedAudioError
+
+FORMATS = "WAV, FLAC, OGG, MP3, AIFF, AU and the other formats of libsndfile"
+
+_BLOCK, _SHORT_BLOCK = 2**20, 2**16  # samples
+_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's, in frames
+_MPEG_CODECS = (0x50, 0x55)  # of WAV
+_CODECS = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *_MPEG_CODECS)  # that libsndfile decodes
+_LEAST_BEHIND = 0.1  # seconds; less behind the sound is a tag or a filler
+
+log = logging.getLogger(__name__)
+
+
+def decoded(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:
+    """Decodes a sound file of any kind.
+
+    Args:
+        file: The file, open to be read and to be sought in.
+        name: What messages call it.
+        limit_seconds: Positive float, seconds.
+
+    Returns:
+        float32 array `(samples,)`, the mean of the channels; int, its rate in Hz.
+
+    Raises:
+        AudioError: As in `read_waveform`.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.zeros((8000, 2)), 8000, format="WAV")
+        >>> waveform, rate = decoded(file, "it", 600)
+        >>> waveform.shape, rate
+        ((8000,), 8000)
+    """
+    words = what_it_is_instead(file)
+    if words:
+        raise NotAudioError(f"{name}: {words}")
+    container = other_container(file)
+    if container is None:
+        return _by_libsndfile(file, name, limit_seconds)
+    if is_cut_short(file):
+        raise TruncatedAudioError(f"{name}: {CUT_SHORT}")
+    return av_decoding.decoded(file, container, name, limit_seconds)
+
+
+def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:
+    is_known, sound = is_known_container(file), sound_of(file)
+    frame = _mpeg_frame(file, sound)
+    if sound and sound.codec is not None and sound.codec not in _CODECS:
+        damage = AudioCodecError(
+            f"{name}: is a WAV with codec 0x{sound.codec:04X}, which cannot be decoded here; convert it, "
+            "with `ffmpeg -i INPUT OUTPUT.wav` for instance"
+        )
+    elif is_known and (sound.is_cut_short if sound else is_cut_short(file)):
+        raise TruncatedAudioError(f"{name}: {CUT_SHORT}")
+    elif is_known or frame is not None:
+        damage = TruncatedAudioError(f"{name}: is cut off or damaged and cannot be decoded; copy or record it again")
+    else:
+        damage = NotAudioError(f"{name}: is not a sound file; readable are {FORMATS}")
+    view = _view(file, sound, frame)
+    try:
+        waveform, rate = _read(view, name, limit_seconds)
+    except soundfile.LibsndfileError:
+        view.check()
+        raise damage from None
+    if sound and not sound.is_open:
+        _tell_of_more(sound, name, len(waveform) / rate)
+    return waveform, rate
+
+
+def _mpeg_frame(file: BinaryIO, sound: Sound | None) -> int | None:
+    """Where MPEG audio begins, which may be behind a tag, behind half a frame, or in a WAV file."""
+    if sound:
+        return mpeg.find_frame(file, sound.begins) if sound.codec in _MPEG_CODECS else None
+    begins = mpeg.length_of_tags(file)
+    file.seek(0)
+    start = file.read(4)
+    if not begins and is_known_container(file) and not is_mpeg_audio(start):
+        return None
+    return mpeg.find_frame(file, begins)
+
+
+def _view(file: BinaryIO, sound: Sound | None, frame: int | None) -> View:
+    """The file as libsndfile reads all of its sound."""
+    if frame is not None:
+        return View(file, frame) if mpeg.states_its_length(file, frame) else Endless(file, frame)
+    if sound and sound.is_open:
+        file.seek(0)
+        if file.read(4) == b"RF64":
+            return Patched(file, 0, b"RIFF")  # whose length is in four bytes, and left open
+        return Patched(file, sound.length_at, b"\xff\xff\xff\xff")
+    return View(file)
+
+
+def _read(view: View, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:
+    with _Forward(view) as sound:
+        rate = sound.samplerate
+        if isinstance(view, Endless) or sound.frames == _UNKNOWN_LENGTH:
+            return gathered(_all_blocks(sound, view), rate, name, limit_seconds), rate
+        blocks = _promised_blocks(sound, view)
+        return gathered(blocks, rate, name, limit_seconds, promised=sound.frames), rate
+
+
+class _Forward(soundfile.SoundFile):
+    """Is read from its beginning to its end.
+
+    soundfile goes to where it is after each block, as some decoders cannot, and others only by decoding again.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _promised_blocks(sound: soundfile.SoundFile, view: View) -> Iterator[np.ndarray]:
+    rows, missing = max(1, _BLOCK // sound.channels), sound.frames
+    while missing > 0:
+        block = sound.read(min(rows, missing), dtype="float32", always_2d=True)
+        view.check()
+        if not len(block):
+            return
+        missing -= len(block)
+        yield block
+
+
+def _all_blocks(sound: soundfile.SoundFile, view: View) -> Iterator[np.ndarray]:
+    """Blocks until none comes. Where the last frame of a file was cut, libsndfile fails instead of giving the rest."""
+    rows, is_over = max(1, _SHORT_BLOCK // sound.channels), False
+    while not is_over:
+        block = np.full((rows, sound.channels), np.nan, np.float32)
+        try:
+            block = sound.read(out=block)
+            view.check()
+        except soundfile.LibsndfileError:
+            view.check()
+            if view.goes_on():
+                raise
+            block, is_over = block[~np.isnan(block[:, 0])], True
+        if not len(block):
+            return
+        yield block
+
+
+def _tell_of_more(sound: Sound, name: str, seconds: float) -> None:
+    more = seconds * sound.behind / max(sound.length, 1)
+    if more >= _LEAST_BEHIND:
+        _tell(
+            f"{name}: its header declares {seconds:.2f} s of sound, and {more:.2f} s more lie behind; only what is "
+            "declared is used. If all of it is sound, write the file again"
+        )
+
+
+@lru_cache(maxsize=2**12)
+def _tell(words: str) -> None:
+    """Once, however often a file is read."""
+    log.warning(words)

@@ -1,0 +1,63 @@
+"""Blocks of samples to one waveform, within the limit, and as long as was promised."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from keras_vitser.errors import AudioTooLongError, NoSamplesError, TruncatedAudioError
+
+
+def gathered(
+    blocks: Iterable[np.ndarray],
+    rate: int,
+    name: str,
+    limit_seconds: float,
+    *,
+    promised: int | None = None,
+    slack: int = 0,
+) -> np.ndarray:
+    """The mean of the channels of all blocks, one behind the other.
+
+    Args:
+        blocks: Float32 arrays `(frames, channels)`. After the limit no more are taken.
+        rate: Positive int, Hz.
+        name: What messages call the file.
+        limit_seconds: Positive float, seconds.
+        promised: Int, frames that the header promises, or `None` where it does not.
+        slack: Int, frames that may be missing, or too many.
+
+    Returns:
+        float32 array `(frames,)`.
+
+    Raises:
+        AudioTooLongError: The blocks last longer than the limit, or are promised to.
+        NoSamplesError: There are none.
+        TruncatedAudioError: There are less than promised.
+
+    Example:
+        >>> float(gathered([np.zeros((8, 2), "float32"), np.ones((8, 2), "float32")], 16000, "it", 600.0).sum())
+        8.0
+    """
+    if promised is not None and promised > limit_seconds * rate + slack:
+        raise AudioTooLongError(_too_long(name, f"{promised / rate:.1f} s", limit_seconds))
+    parts, count = [], 0
+    for block in blocks:
+        parts.append(block.mean(axis=1, dtype=np.float32))
+        count += len(block)
+        if count > limit_seconds * rate + slack:
+            raise AudioTooLongError(_too_long(name, f"longer than {limit_seconds:g} s", limit_seconds))
+    if promised is not None and count < promised - slack:
+        raise TruncatedAudioError(
+            f"{name}: ends after {count / rate:.2f} s of the {promised / rate:.2f} s that its "
+            "header promises; copy or record it again"
+        )
+    if not count:
+        raise NoSamplesError(f"{name}: holds no samples; expected a recording")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _too_long(name: str, lasts: str, limit_seconds: float) -> str:
+    return (
+        f"{name}: lasts {lasts}; at most {limit_seconds:g} s are read. "
+        "Cut it into shorter files, or raise `limit_seconds`"
+    )
