@@ -14,7 +14,7 @@ import numpy as np
 from keras_vitser.audio import read_waveform
 from keras_vitser.errors import AudioError, NoSamplesError
 from keras_vitser.prediction.row import Row
-from keras_vitser.recognizer import Recognizer
+from keras_vitser.recognizer import NOT_FINITE, Recognizer
 
 BATCH = 32  # clips; 8 MB of waveforms
 _READERS = min(BATCH, os.cpu_count() or 1)
@@ -68,6 +68,8 @@ def answered(recognizer: Recognizer, paths: Iterable[str], folder: str | os.Path
         heard = any(len(samples) for _, samples, _ in batch)
         probabilities = recognizer.probabilities(waveforms) if heard else waveforms
         for (row, samples, is_cut), numbers in zip(batch, probabilities, strict=False):
+            if row.error is None and not np.isfinite(numbers).all():
+                row = Row(row.path, error=f"{row.path}: {NOT_FINITE}")
             if row.error is not None:
                 yield row
                 continue
