@@ -90,6 +90,10 @@ class ModelFolderError(KerasViTSERError, ValueError):
     """A folder is not a model that keras_vitser wrote, or is damaged."""
 
 
+class NonFiniteWeightsError(ModelFolderError):
+    """A network has a weight that is NaN or infinite. The message names the layer."""
+
+
 class PresetError(KerasViTSERError, ValueError):
     """There is no such preset, it cannot be downloaded or written, or it holds what does not belong in one."""
 

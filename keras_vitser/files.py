@@ -1,12 +1,15 @@
 """Files and folders that are there whole or not at all."""
 
 import hashlib
+import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -61,6 +64,31 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def strict_json(value: Any, **options: Any) -> str:
+    """`json.dumps` as the standard has it: a number that is NaN or infinite, for which JSON has no form, is `null`.
+
+    Args:
+        value: Dicts, lists, texts, numbers, bools and `None`.
+        **options: As for `json.dumps`.
+
+    Example:
+        >>> strict_json({"loss": float("nan"), "epochs": 3})
+        '{"loss": null, "epochs": 3}'
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_without_nan(value), allow_nan=False, **options)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_without_nan(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -1,6 +1,5 @@
 """`Recognizer`: a sound goes in, an emotion comes out. The door for people who only want answers."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ import keras_vitser
 from keras_vitser.audio import from_first_sound, heard_share, read_waveform, waveform_of
 from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import CheckpointError, ModelFolderError, PredictionError, PresetError
-from keras_vitser.files import sha256, whole_folder
+from keras_vitser.files import sha256, strict_json, whole_folder
 from keras_vitser.layers import LogMelImage
 from keras_vitser.models import ViTSER
+from keras_vitser.models.finite_weights import check_finite
 from keras_vitser.models.model_folder import (
     CARD_FILE,
     FORMAT,
@@ -28,6 +28,8 @@ from keras_vitser.models.model_folder import (
     read_settings,
 )
 from keras_vitser.models.presets import NETWORKS, preset_folder
+
+NOT_FINITE = "the network's answer is NaN or infinite, so no label is told; train the network anew"
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Recognizer:
 
         Raises:
             ModelFolderError: The folder is missing, is no model folder, or a file in it is
-                missing, was changed, or comes from a newer version.
+                missing, was changed, comes from a newer version, or holds a weight that is NaN or infinite.
         """
         folder = model_folder(folder)
         settings = read_settings(folder)
@@ -174,7 +176,8 @@ class Recognizer:
 
         Raises:
             PresetError: There is no such preset, it cannot be downloaded, or it holds what does not belong there.
-            ModelFolderError: A file in it is missing or damaged, or comes from a newer version.
+            ModelFolderError: A file in it is missing or damaged, comes from a newer version, or holds a weight that is
+                NaN or infinite.
         """
         return cls.load(preset_folder(preset))
 
@@ -219,7 +222,9 @@ class Recognizer:
 
         Raises:
             FileExistsError: The folder is already there.
+            NonFiniteWeightsError: A weight is NaN or infinite.
         """
+        check_finite(self.network, folder)
         card = self.card if card is None else card
         with whole_folder(folder) as part:
             _without_optimizer(self.network).save(part / NETWORK_FILE)
@@ -233,7 +238,7 @@ class Recognizer:
                 "sha256": {name: sha256(part / name) for name in (NETWORK_FILE, CARD_FILE)},
                 "provenance": self.provenance.to_dict(),
             }
-            (part / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            (part / SETTINGS_FILE).write_text(strict_json(settings, indent=1) + "\n", encoding="utf-8")
         return Path(folder)
 
     def save_to_preset(self, folder: str | os.PathLike) -> Path:
@@ -249,6 +254,7 @@ class Recognizer:
         Raises:
             PresetError: There is no model card, or the network is of another package.
             FileExistsError: The folder is already there.
+            NonFiniteWeightsError: A weight is NaN or infinite.
         """
         if not self.card.strip():
             raise PresetError(
@@ -290,7 +296,7 @@ class Recognizer:
 
         Raises:
             AudioError: A file cannot be used; the message names it.
-            PredictionError: An argument cannot be answered; the message says why.
+            PredictionError: An argument cannot be answered, or the network's answer is no number; the message says why.
         """
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise PredictionError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
@@ -336,6 +342,8 @@ class Recognizer:
         probabilities = self.probabilities(batch)
         answers = []
         for waveform, row in zip(waveforms, probabilities, strict=False):
+            if not np.isfinite(row).all():
+                raise PredictionError(NOT_FINITE)
             seconds, heard = min(len(waveform), length) / rate, heard_share(waveform, length, rate)
             answer = Answer(self.labels[int(row.argmax())], row, self.labels, seconds, heard)
             answers.append((answer, len(waveform) > length))

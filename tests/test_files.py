@@ -1,12 +1,13 @@
 """Files and folders are there whole or not at all."""
 
 import hashlib
+import json
 import os
 import stat
 
 import pytest
 
-from keras_vitser.files import sha256, whole_file, whole_folder
+from keras_vitser.files import sha256, strict_json, whole_file, whole_folder
 
 
 @pytest.fixture
@@ -121,3 +122,16 @@ def test_sha256_is_the_files(tmp_path):
     assert sha256(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()
     path.write_bytes(b"")
     assert sha256(str(path)) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+@pytest.mark.backends("tensorflow")
+def test_strict_json_has_no_numbers_that_json_has_not():
+    """Python's parser calls `parse_constant` for NaN and the infinities alone."""
+    values = {"a": [1.5, float("nan"), (float("inf"), {"b": -float("inf")})], float("nan"): None, "ü": True}
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    text = strict_json(values, ensure_ascii=False)
+    assert json.loads(text, parse_constant=refuse) == {"a": [1.5, None, [None, {"b": None}]], "null": None, "ü": True}
+    assert strict_json({"a": [1, "NaN"]}, indent=1) == json.dumps({"a": [1, "NaN"]}, indent=1)

@@ -20,6 +20,7 @@ from keras_vitser.errors import (
     AudioNotFoundError,
     ModelFolderError,
     NonFiniteAudioError,
+    NonFiniteWeightsError,
     NoSamplesError,
     NotAudioError,
     PredictionError,
@@ -452,3 +453,46 @@ class TestLoadingRefuses:
         settings = json.loads((model_folder / "recognizer.json").read_text())
         change(model_folder, sha256=settings["sha256"] | {"../secret": "0" * 64})
         assert "is missing" in self.refusal(model_folder)
+
+
+# Numbers that are none
+
+
+def with_head(recognizer, value):
+    """The same model, one number of whose last layer is another."""
+    network = ViTSER.from_config(recognizer.network.get_config())
+    network.set_weights(recognizer.network.get_weights())
+    kernel, bias = network.get_layer("head").get_weights()
+    kernel[:] = value
+    network.get_layer("head").set_weights([kernel, bias])
+    return Recognizer(network, LABELS, LogMelImage(**FRONT_END), PROVENANCE, "# A card\n")
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+def test_no_label_is_made_of_what_is_no_number(recognizer):
+    """Weights are finite here and the answer is not, as numbers overflow."""
+    broken = with_head(recognizer, np.finfo(np.float32).max)
+    for source in (sound(1), [sound(1), sound(2)], file_bytes(sound(1))):
+        with pytest.raises(PredictionError, match=r"NaN or infinite, so no label is told; train the network anew"):
+            broken.predict(source, sampling_rate=RATE)
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+def test_a_model_with_a_weight_that_is_no_number_is_not_written(recognizer, tmp_path):
+    broken = with_head(recognizer, np.nan)
+    for write in (broken.save, broken.save_to_preset):
+        with pytest.raises(NonFiniteWeightsError, match=r"model: the layer head has a weight \(kernel\).*NaN"):
+            write(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+def test_a_model_folder_of_one_is_not_loaded(recognizer, tmp_path, monkeypatch):
+    """As an earlier version wrote it."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr("keras_vitser.recognizer.check_finite", lambda network, where: None)
+        earlier.setattr("keras_vitser.models.vit_ser.check_finite", lambda network, where: None)
+        folder = with_head(recognizer, np.inf).save(tmp_path / "model")
+    for load in (Recognizer.load, Recognizer.from_preset, ViTSER.from_preset):
+        with pytest.raises(ModelFolderError, match=r"model\.keras: the layer head has a weight \(kernel\).*NaN"):
+            load(folder)

@@ -25,7 +25,7 @@ def benchmark(
     Examples: keras-vitser benchmark --quick --- keras-vitser benchmark training_step imports --json table.json
     """
     show_log()
-    from keras_vitser.files import whole_file
+    from keras_vitser.files import strict_json, whole_file
 
     scripts = _chosen(_FOLDER, names)
     results, failed = [], []
@@ -42,7 +42,7 @@ def benchmark(
         out.print(_harness(_FOLDER).claims_table(claims))
     if json_file:
         with whole_file(json_file) as part:
-            part.write_text(json.dumps({"benchmarks": results, "failed": failed}, indent=2) + "\n", encoding="utf-8")
+            part.write_text(strict_json({"benchmarks": results, "failed": failed}, indent=2) + "\n", encoding="utf-8")
         err.print(f"written: {json_file}", markup=False)
     if failed:
         raise BenchmarkError(f"{len(failed)} of {len(scripts)} benchmarks failed: {', '.join(failed)}")

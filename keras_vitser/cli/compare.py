@@ -1,6 +1,5 @@
 """`keras-vitser compare`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import typer
 
 from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.console import out
+from keras_vitser.files import strict_json
 
 _NAMES = {"unweighted_accuracy": "UA", "weighted_accuracy": "WA", "macro_f1": "macro F1"}
 
@@ -26,7 +26,7 @@ def compare(
 
     found = compare_runs(first, second)
     if as_json:
-        print(json.dumps(found.to_dict(), ensure_ascii=False))
+        print(strict_json(found.to_dict(), ensure_ascii=False))
         return
     for number, name in zip(("first", "second"), found.runs, strict=True):
         out.print(f"{number}: {name}", markup=False)

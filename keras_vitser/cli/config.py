@@ -1,11 +1,11 @@
 """`keras-vitser config`: what a config comes to, and the schema that an editor checks it with."""
 
 import dataclasses
-import json
 
 import typer
 
 from keras_vitser.cli.overrides import BATCH_SIZE, EPOCHS, PROTOCOL, SEED, SET, overrides_of
+from keras_vitser.files import strict_json
 
 config = typer.Typer(
     help="Show a config with the origin of each value, or print the schema of configs.\n\n"
@@ -40,7 +40,7 @@ def show(
     resolved = dataclasses.replace(resolved, origins=origins)
     if as_json:
         answer = {"config": resolved.config.model_dump(mode="json", by_alias=True), "origins": origins}
-        print(json.dumps(answer, ensure_ascii=False))
+        print(strict_json(answer, ensure_ascii=False))
         return
     print(resolved.to_yaml(), end="")
 
@@ -53,4 +53,4 @@ def schema() -> None:
     """
     from keras_vitser.experiments.config_files import config_schema
 
-    print(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+    print(strict_json(config_schema(), indent=2, ensure_ascii=False))

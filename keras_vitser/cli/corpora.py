@@ -1,6 +1,5 @@
 """`keras-vitser corpora`."""
 
-import json
 from pathlib import Path
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from keras_vitser.cli.console import out, show_log
 from keras_vitser.cli.overrides import LABELS_AS_WRITTEN
 from keras_vitser.errors import CorpusError
+from keras_vitser.files import strict_json
 
 
 def corpora(
@@ -32,7 +32,7 @@ def corpora(
     counts = corpus.counts()
     if as_json:
         answer = {"name": corpus.name, "clips": len(corpus), "terms": corpus.terms, "counts": counts}
-        print(json.dumps(answer, ensure_ascii=False))
+        print(strict_json(answer, ensure_ascii=False))
         return
     out.print(f"{corpus.name}: {len(corpus)} clips. Terms: {corpus.terms}", markup=False)
     _table(counts)
@@ -40,7 +40,7 @@ def corpora(
 
 def _list(descriptions: dict[str, str], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(descriptions, ensure_ascii=False))
+        print(strict_json(descriptions, ensure_ascii=False))
         return
     for name, description in descriptions.items():
         out.print(f"{name}: {description}", markup=False)

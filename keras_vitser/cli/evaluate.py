@@ -1,6 +1,5 @@
 """`keras-vitser evaluate`."""
 
-import json
 from pathlib import Path
 
 import typer
@@ -9,6 +8,7 @@ from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
 from keras_vitser.cli.overrides import LABELS_AS_WRITTEN, LEAVE_OUT_UNREADABLE
 from keras_vitser.errors import CorpusError
+from keras_vitser.files import strict_json
 
 
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
     with progress_bars() as progress:
         result = evaluate_model(recognizer, clips, progress, leave_out_unreadable=leave_out_unreadable)
     if as_json:
-        print(json.dumps({"notes": result.notes, **result.scores.to_dict()}, ensure_ascii=False))
+        print(strict_json({"notes": result.notes, **result.scores.to_dict()}, ensure_ascii=False))
         return
     out.print(result.sentence, markup=False)
     for note in result.notes:

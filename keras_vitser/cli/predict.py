@@ -1,6 +1,5 @@
 """`keras-vitser predict`."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
@@ -13,6 +12,7 @@ import typer
 from keras_vitser.cli.backend import PREDICTION, choose_backend
 from keras_vitser.cli.console import BACKEND_HELP, fail, out, progress_bars, show_log, working
 from keras_vitser.errors import PredictionError
+from keras_vitser.files import strict_json
 
 
 class Engine(StrEnum):
@@ -115,7 +115,7 @@ def _writer(as_csv: bool, as_json: bool, labels: tuple[str, ...]):
     """A function that takes a row, and `None` at the end."""
     stdout = sys.stdout
     if as_json:
-        return lambda row: row and print(json.dumps(row.to_dict(labels), ensure_ascii=False), file=stdout)
+        return lambda row: row and print(strict_json(row.to_dict(labels), ensure_ascii=False), file=stdout)
     if as_csv:
         from keras_vitser.prediction.row import csv_header
 

@@ -1,13 +1,13 @@
 """`keras-vitser track`."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import typer
 
 from keras_vitser.cli.backend import choose_backend
 from keras_vitser.cli.console import out, show_log, working
+from keras_vitser.files import strict_json
 
 
 def track(
@@ -29,7 +29,7 @@ def track(
 
         tracked = experiments.track(run, uri=uri, register=register, alias=alias)
     if as_json:
-        print(json.dumps(dataclasses.asdict(tracked)))
+        print(strict_json(dataclasses.asdict(tracked)))
         return
     out.print(f"tracked: {tracked.uri}, run {tracked.run_id}", markup=False)
     out.print(f"serve it: {_serve(tracked)}", markup=False)

@@ -1,6 +1,5 @@
 """`keras-vitser train`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from keras_vitser.cli.overrides import (
     overrides_of,
 )
 from keras_vitser.errors import ConfigError
+from keras_vitser.files import strict_json
 
 _SPEAKERS_TO_KEEP_APART = 3  # one to test on, and two to learn from
 
@@ -78,7 +78,7 @@ def train(
 def _show(run, as_json: bool) -> None:
     if as_json:
         answer = {"run": str(run.folder), "model": str(run.model_folder), "metrics": run.metrics}
-        print(json.dumps(answer, ensure_ascii=False))
+        print(strict_json(answer, ensure_ascii=False))
         return
     for role, sentence in run.sentences.items():
         out.print(f"{role}: {sentence}", markup=False)

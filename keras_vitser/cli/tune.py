@@ -1,6 +1,5 @@
 """`keras-vitser tune`."""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from keras_vitser.cli.overrides import (
     overrides_of,
 )
 from keras_vitser.errors import ConfigError
+from keras_vitser.files import strict_json
 
 _SHOWN = 5
 
@@ -70,7 +70,7 @@ def tune(
             config, data, runs=runs, overrides=overrides, workers=workers, resume=resume, progress=progress
         )
     if as_json:
-        print(json.dumps(_answer(search), ensure_ascii=False))
+        print(strict_json(_answer(search), ensure_ascii=False))
     else:
         _show(search, data)
 

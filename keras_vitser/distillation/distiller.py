@@ -15,6 +15,7 @@ from keras_vitser.distillation.matches import Match, adapter, check_weight
 from keras_vitser.distillation.taps import Tap, all_layers, check_network, check_returns_logits
 from keras_vitser.distillation.train_step import train_step
 from keras_vitser.errors import DistillationError
+from keras_vitser.labels import LabelCheck, checked_call
 
 _PAPER_LEARNING_RATE = 1e-4
 _PAPER_ALPHA = 10.0
@@ -160,8 +161,8 @@ class Distiller(keras.Model):
             *args: As for `keras.Model.fit`.
             cache_teacher: `True` runs the teacher once an example and keeps its features in memory; a path keeps
                 them in that folder too, for later runs with the same teacher, and reads them memory-mapped. The
-                losses are those without it, provided that the examples stay the same from epoch to epoch.
-                Defaults to `False`.
+                losses are those without it, provided that the examples stay the same from epoch to epoch, and so
+                does the number of batches. Defaults to `False`.
             **kwargs: As for `keras.Model.fit`. Of the callbacks, those that have a method
                 `on_teacher_batch_end(done, total)` are told of the batches that are looked up for `cache_teacher`;
                 `total` is `None` where it is not known.
@@ -170,23 +171,28 @@ class Distiller(keras.Model):
             `keras.callbacks.History`.
 
         Raises:
-            DistillationError: There are no labels where they are needed, or the teacher cannot be cached: the data is
-                random, endless, or can be read only once.
+            DistillationError: There are no labels where they are needed, or one is beyond the classes or no number:
+                arrays are looked at before the first step, other data a batch at a time. Or the teacher cannot be
+                cached: the data is random, endless, can be read only once, or has more batches in one epoch than in
+                another.
         """
         if not self.compiled:
             self.compile()
         if not self.label_weight and kwargs.get("validation_data") is not None:
             raise DistillationError(_NO_LABELS.format("validation_data"))
+        check = self.label_check()
         if not cache_teacher or not self.alpha:
-            return super().fit(x, y, batch_size, *args, **kwargs)
+            return checked_call(super().fit, check, (x, y, batch_size, *args), kwargs)
+        check.labels(y)
         cache = self._feature_cache(None if cache_teacher is True else cache_teacher)
         report = _teacher_report(kwargs.get("callbacks"))
-        x = with_cached_features(cache, x, batch_size, kwargs.get("steps_per_epoch"), report)
+        with check.own_words():
+            x = with_cached_features(cache, x, batch_size, kwargs.get("steps_per_epoch"), report, check.batch)
         if not getattr(x, "indexed", True):
             kwargs["shuffle"] = False  # Keras shuffles no such data without a cache either
         cache.flush()
         try:
-            return super().fit(x, y, batch_size, *args, **kwargs)
+            return checked_call(super().fit, check, (x, y, batch_size, *args), kwargs)
         except Exception as error:
             if getattr(x, "error", None) is not None:
                 raise x.error from error  # not the backend's wrapping of it
@@ -208,7 +214,13 @@ class Distiller(keras.Model):
             self.compile()
         if not self.label_weight:
             raise DistillationError(_NO_LABELS.format("evaluate"))
-        return super().evaluate(*args, **kwargs)
+        return checked_call(super().evaluate, self.label_check(), args, kwargs)
+
+    def label_check(self):
+        """The `LabelCheck` of the label loss; where no label is learned, one that takes all."""
+        if not self.label_weight:
+            return LabelCheck(None, (None,))
+        return LabelCheck(self.loss, self._student_tap.model.output["logits"].shape)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -89,6 +89,7 @@ class Epochs(keras.utils.PyDataset):
         epoch: Int, counted from 0 through both stages.
         step: Int, batches of this epoch that are left out because they were trained on already.
         error: The `DistillationError` that ended the reading, if one did; a backend may wrap it in its own.
+        check: `LabelCheck` of each batch, or `None`.
     """
 
     description = None
@@ -99,6 +100,7 @@ class Epochs(keras.utils.PyDataset):
         self.epoch = 0
         self.step = 0
         self.error = None
+        self.check = None
 
     def replay(self, epochs):
         """Brings a source that counts its epochs that many further; others need nothing."""
@@ -114,7 +116,12 @@ class Epochs(keras.utils.PyDataset):
         return self.batches - self.step
 
     def __getitem__(self, index):
-        return self.batch(self.step + index)
+        try:
+            batch = self.batch(self.step + index)
+            return batch if self.check is None else self.check.batch(batch)
+        except DistillationError as error:
+            self.error = error
+            raise
 
     def batch(self, index):
         """Batch `index` of the whole epoch."""
@@ -222,12 +229,8 @@ class _CalledEpochs(Epochs):
         return super().__len__()
 
     def batch(self, index):
-        try:
-            with self._lock:
-                return self._read(index)
-        except DistillationError as error:
-            self.error = error
-            raise
+        with self._lock:
+            return self._read(index)
 
     def _read(self, index):
         if self._opened != self.epoch or (index < self._position and index not in self._kept):

@@ -24,6 +24,7 @@ _FEATURES = "teacher_features"
 _SHARD_BYTES = 64 * 2**20
 _DIGEST_BYTES = 16
 _CHECKED_BATCHES = 4
+_END = object()
 _WINDOW = 16  # batches; Keras reads the first few of an epoch twice, or ahead of its beginning
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,9 @@ class FeatureCache:
         self._shards.append(features)
 
 
-def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None, report=lambda done, total: None):
+def with_cached_features(
+    cache, x, batch_size=None, steps_per_epoch=None, report=lambda done, total: None, check=lambda batch: batch
+):
     """The data of a `fit`, with the teacher's features beside each example.
 
     Args:
@@ -184,6 +187,7 @@ def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None, report
         batch_size: As given to `fit`, for arrays.
         steps_per_epoch: As given to `fit`; refused for data that is not arrays.
         report: Called with the batches looked at and the batches of all, `None` where that is not known.
+        check: Called with each batch before it is looked at, except where `x` is arrays.
 
     Returns:
         For arrays the `x` to give to `fit`, otherwise a `CachedBatches`.
@@ -198,7 +202,7 @@ def with_cached_features(cache, x, batch_size=None, steps_per_epoch=None, report
                 "give data that ends, and let the epoch be all of it"
             )
         batches = CachedBatches(cache, x)
-        batches.fill(report)
+        batches.fill(report, check)
         cache.freeze()
         return batches
     inputs = keras.tree.map_structure(np.asarray, x)
@@ -242,7 +246,7 @@ class CachedBatches(keras.utils.PyDataset):
         self._lock = threading.Lock()
         self._start()
 
-    def fill(self, report):
+    def fill(self, report, check):
         """Runs the teacher for all examples of one pass, then reads some again to see whether they stay the same."""
         if self.indexed:
             batches = (self._source[index] for index in range(self._length))
@@ -252,7 +256,7 @@ class CachedBatches(keras.utils.PyDataset):
             batches = again = self._source
         length = 0
         for batch in batches:
-            examples, _ = self._count(batch)
+            examples, _ = self._count(check(batch))
             self._largest = max(self._largest, examples)
             length += 1
             report(length, self._length or None)
@@ -298,9 +302,14 @@ class CachedBatches(keras.utils.PyDataset):
             if self._iterator is None:
                 self._iterator = iter(self._source)
             while self._position <= index:
-                self._window[self._position] = next(self._iterator)
+                batch = next(self._iterator, _END)
+                if batch is _END:
+                    raise DistillationError(_UNEVEN.format(found=self._position, length=self._length))
+                self._window[self._position] = batch
                 self._window.pop(self._position - _WINDOW, None)
                 self._position += 1
+                if self._position == self._length and next(self._iterator, _END) is not _END:
+                    raise DistillationError(_UNEVEN.format(found=f"more than {self._length}", length=self._length))
             # What has left the window is asked for only by a reader that Keras has started too early and throws away.
             return self._window.get(index) or next(iter(self._window.values()))
 
@@ -325,6 +334,13 @@ class CachedBatches(keras.utils.PyDataset):
 _RANDOM = (
     "cache_teacher needs inputs that stay the same, and these change each time they are read ({new} of {seen} examples "
     "were new): the pipeline is random. Draw its random part once, before the dataset, or leave cache_teacher out"
+)
+
+
+_UNEVEN = (
+    "cache_teacher needs as many batches in each epoch as in the first. Received: {found}, and {length} before; where "
+    "batches are lost (`ignore_errors`), drop the examples that cannot be read before they are put into batches, or "
+    "leave cache_teacher out"
 )
 
 

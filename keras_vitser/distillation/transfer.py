@@ -116,7 +116,8 @@ def transfer(
         on.
 
     Raises:
-        DistillationError: The two networks cannot work together, or an argument is out of its range.
+        DistillationError: The two networks cannot work together, an argument is out of its range, or a label that
+            stage (c) is to learn is beyond the classes or no number; labels are looked at in stage (b) already.
         CheckpointError: The checkpoints in the folder are of another job, or all damaged, or cannot be written.
 
     Example:
@@ -139,6 +140,15 @@ def transfer(
     for distiller in distillers.values():
         distiller.compile(optimizer(learning_rate))
         distiller.optimizer.build(distiller.trainable_variables)
+    check = distillers["student" if tuning_epochs else "matching"].label_check()
+    if data is not None:
+        data.check = check
+    if isinstance(ds, tuple):
+        check.batch(ds)
+    elif data is None:
+        ds = check.data(ds)
+    if fit_arguments.get("validation_data") is not None and tuning_epochs:
+        check.validation_data(fit_arguments["validation_data"])
     stores = dict.fromkeys(epochs)
     if checkpoints is not None:
         of_arrays = isinstance(ds, tuple)
@@ -166,15 +176,16 @@ def transfer(
     for stage, distiller in distillers.items():
         if stage == "student":
             restore(distiller, state_of(distillers["matching"]), ["model"])
-        histories[stage] = resumable_fit(
-            distiller,
-            ds if data is None else data,
-            epochs=epochs[stage],
-            earlier_epochs=matching_epochs if stage == "student" else 0,
-            store=stores[stage],
-            callbacks=[halving_schedule(learning_rate), *keras.tree.flatten(fit_arguments.get("callbacks") or [])],
-            **_arguments_of(stage, fit_arguments),
-        )
+        with check.own_words():
+            histories[stage] = resumable_fit(
+                distiller,
+                ds if data is None else data,
+                epochs=epochs[stage],
+                earlier_epochs=matching_epochs if stage == "student" else 0,
+                store=stores[stage],
+                callbacks=[halving_schedule(learning_rate), *keras.tree.flatten(fit_arguments.get("callbacks") or [])],
+                **_arguments_of(stage, fit_arguments),
+            )
     return histories
 
 

@@ -23,7 +23,7 @@ from keras_vitser.audio import COPIES
 from keras_vitser.corpora import Split
 from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments.config import Config
-from keras_vitser.files import whole_file
+from keras_vitser.files import strict_json, whole_file
 
 PROJECT = "tuning"  # KerasTuner's folder, in the folder of a search
 _PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "soundfile", "soxr", "mlflow")
@@ -131,7 +131,7 @@ class RunFolder:
             part.write_text(text, encoding="utf-8")
 
     def write_json(self, name: str, values: Any) -> None:
-        self.write_text(name, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+        self.write_text(name, strict_json(values, indent=1, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> Any:
         """What a JSON file of the run holds.
@@ -197,12 +197,12 @@ class RunFolder:
         rows = self.progress()
         later = [place for place, row in enumerate(rows) if row["stage"] == stage and row["epoch"] > epochs]
         rows = rows[: later[0]] if later else rows
-        self.write_text("progress.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        self.write_text("progress.jsonl", "".join(strict_json(row) + "\n" for row in rows))
 
     def add_progress(self, row: dict[str, Any]) -> None:
         """Adds one line to `progress.jsonl`."""
         with (self.path / "progress.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(strict_json(row) + "\n")
 
     def progress(self) -> list[dict[str, Any]]:
         """The whole lines of `progress.jsonl` so far; a process that was killed may have left half of one."""

@@ -20,6 +20,7 @@ from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.mlflow_packaging import save_mlflow_model
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.tracking import Tracker
+from keras_vitser.files import strict_json
 
 _TAGS = {"fingerprint": "corpus.fingerprint"}
 MODEL = "mlflow_model"  # the artifact that MLflow can load and serve
@@ -248,8 +249,8 @@ def _inputs(folder: RunFolder, recordings: dict[str, Any]) -> list:
             name=recordings.get("corpus", "recordings"),
             digest=digest[:_LONGEST_DIGEST],
             source_type="keras_vitser",
-            source=json.dumps(recordings),
-            profile=json.dumps(profile),
+            source=strict_json(recordings),
+            profile=strict_json(profile),
         )
         inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", part)]))
     return inputs

@@ -21,7 +21,7 @@ from keras_vitser.errors import TuningError
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tuning_trials import EPOCHS, ERROR, OBJECTIVE
-from keras_vitser.files import whole_file
+from keras_vitser.files import strict_json, whole_file
 
 ALONE, CHIEF, WORKER = "alone", "chief", "worker"
 _NAME, _ADDRESS, _PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
@@ -185,7 +185,7 @@ class _Diary(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in sorted(logs.items())}}
         row["seconds"] = round(time.perf_counter() - self._start, 3)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(strict_json(row) + "\n")
         self._look()
 
 

@@ -6,6 +6,7 @@ import keras
 
 import keras_vitser.layers
 import keras_vitser.models.vit_ser  # noqa: F401  registers the classes that a file may name
+from keras_vitser.models.finite_weights import check_finite
 
 
 def load_model(path: str | os.PathLike, *, compile: bool = True) -> keras.Model:
@@ -24,6 +25,7 @@ def load_model(path: str | os.PathLike, *, compile: bool = True) -> keras.Model:
 
     Raises:
         ValueError: The file is missing or is not a Keras model (from Keras).
+        NonFiniteWeightsError: A weight is NaN or infinite.
 
     Example:
         >>> import os, tempfile
@@ -33,4 +35,6 @@ def load_model(path: str | os.PathLike, *, compile: bool = True) -> keras.Model:
         >>> load_model(path).count_params()
         496903
     """
-    return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    model = keras.saving.load_model(path, compile=compile, safe_mode=True)
+    check_finite(model, path)
+    return model

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_vitser.errors import ModelFolderError
+from keras_vitser.errors import ModelFolderError, NonFiniteWeightsError
 from keras_vitser.files import sha256
 from keras_vitser.models.loading import load_model
 
@@ -64,10 +64,12 @@ def read_network(path: Path) -> keras.Model:
     """The network of a model folder, on any backend; no code that the file may carry is run.
 
     Raises:
-        ModelFolderError: The file holds no network.
+        ModelFolderError: The file holds no network, or one with a weight that is NaN or infinite.
     """
     try:
         return load_model(path, compile=False)
+    except NonFiniteWeightsError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFolderError(

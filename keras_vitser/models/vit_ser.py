@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_vitser.labels import LabelCheck, checked_call
 from keras_vitser.layers import (
     ClassToken,
     ConvStem,
@@ -11,6 +12,7 @@ from keras_vitser.layers import (
     TokenPooling,
     VerticalPatches,
 )
+from keras_vitser.models.finite_weights import check_finite
 
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
@@ -180,7 +182,8 @@ class ViTSER(keras.Model):
 
         Raises:
             PresetError: There is no such preset, it cannot be downloaded, or it holds what does not belong there.
-            ModelFolderError: A file in it is missing or damaged, or comes from a newer version.
+            ModelFolderError: A file in it is missing or damaged, comes from a newer version, or holds a weight that is
+                NaN or infinite.
         """
         from keras_vitser.models.model_folder import NETWORK_FILE, read_network
         from keras_vitser.models.presets import preset_folder
@@ -204,6 +207,44 @@ class ViTSER(keras.Model):
         (images,) = keras.tree.flatten(images)  # as Keras does it: from a dict or a list, of any dtype, without channel
         images = ops.reshape(ops.cast(images, self.inputs[0].dtype), (-1, *self.image_size, 1))
         return self.layers[-1](self.feature_map(images, training))
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.fit`.
+
+        Raises:
+            DistillationError: A label is beyond the classes, or no number: arrays are looked at before the first step,
+                other data a batch at a time.
+        """
+        return checked_call(super().fit, self._label_check(), (x, y, *args), kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.evaluate`.
+
+        Raises:
+            DistillationError: As `fit`.
+        """
+        return checked_call(super().evaluate, self._label_check(), (x, y, *args), kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`.
+
+        Raises:
+            NonFiniteWeightsError: A weight is NaN or infinite; nothing is written.
+        """
+        check_finite(self, filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, filepath, *args, **kwargs):
+        """As `keras.Model.export`.
+
+        Raises:
+            NonFiniteWeightsError: As `save`.
+        """
+        check_finite(self, filepath)
+        super().export(filepath, *args, **kwargs)
+
+    def _label_check(self):
+        return LabelCheck(getattr(self, "loss", None), (None, self.num_classes))
 
     def tokens(self, images):
         """All tokens after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first."""

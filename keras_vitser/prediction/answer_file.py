@@ -22,7 +22,7 @@ import keras
 from filelock import FileLock, Timeout
 
 from keras_vitser.errors import PredictionError
-from keras_vitser.files import sha256, whole_file
+from keras_vitser.files import sha256, strict_json, whole_file
 from keras_vitser.models.model_folder import SETTINGS_FILE, model_folder
 from keras_vitser.prediction.row import Row, csv_header
 from keras_vitser.prediction.stream import BATCH
@@ -170,7 +170,7 @@ def _opened(output: Path, labels: Sequence[str], job: dict[str, Any]) -> Iterato
             _check_job(output, note, job)
         else:
             with whole_file(note) as part:
-                part.write_text(json.dumps(job) + "\n", encoding="utf-8")
+                part.write_text(strict_json(job) + "\n", encoding="utf-8")
         file = output.open("ab", buffering=0)  # so that nothing is left to be written where a disk is full
     except OSError as error:
         raise PredictionError(f"{output}: cannot be written ({error.strerror}); choose another name") from None

@@ -14,7 +14,7 @@ from keras_vitser.audio import from_first_sound, heard_share, read_waveform
 from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import AudioError, NoSamplesError
 from keras_vitser.prediction.row import Row
-from keras_vitser.recognizer import Recognizer
+from keras_vitser.recognizer import NOT_FINITE, Recognizer
 
 BATCH = 32  # clips; 8 MB of waveforms
 _READERS = min(BATCH, os.cpu_count() or 1)
@@ -79,6 +79,8 @@ def answered(
         any_read = any(len(samples) for _, samples, _ in batch)
         probabilities = recognizer.probabilities(waveforms) if any_read else waveforms
         for (row, samples, is_cut), numbers in zip(batch, probabilities, strict=False):
+            if row.error is None and not np.isfinite(numbers).all():
+                row = Row(row.path, error=f"{row.path}: {NOT_FINITE}")
             if row.error is not None:
                 yield row
                 continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vitser.errors import AudioError, ServingError
+from keras_vitser.errors import AudioError, PredictionError, ServingError
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.listening import heard_figure, heard_sentence, listen
 
@@ -45,7 +45,7 @@ def create_page(recognizer: Recognizer) -> "gradio.Blocks":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what is cut; the picture says so
                 heard = listen(recognizer, file)
-        except AudioError as error:
+        except (AudioError, PredictionError) as error:
             raise gradio.Error(str(error).replace(file, os.path.basename(file)), print_exception=False) from None
         answer = heard.answer
         probabilities = dict(zip(answer.labels, map(float, answer.probabilities), strict=True))

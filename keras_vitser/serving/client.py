@@ -251,12 +251,15 @@ def _body(recordings: list[bytes]) -> bytes:
 
 def _predictions(body: bytes) -> list[Prediction]:
     try:
-        return [
+        predictions = [
             Prediction(row["label"], row["score"], np.array(row["probabilities"], np.float32), row.get("heard"))
             for row in json.loads(body)["predictions"]
         ]
     except (ValueError, KeyError, TypeError):
         raise ServingError(f"the answer is not that of a model of keras_vitser: {body[:200]!r}", 200) from None
+    if not all(np.isfinite(prediction.probabilities).all() for prediction in predictions):
+        raise ServingError("the model's answer is NaN or infinite, so its label says nothing; export it anew", 200)
+    return predictions
 
 
 def _reason(response: Any) -> str:

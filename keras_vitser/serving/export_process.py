@@ -11,6 +11,7 @@ from typing import Any
 
 import keras_vitser
 from keras_vitser.errors import KerasViTSERError
+from keras_vitser.files import strict_json
 
 
 def do(job: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def _saved_model(recognizer, part: Path, about: dict[str, Any], card: str, name:
 
     with tempfile.TemporaryDirectory() as folder:
         settings, card_file = Path(folder) / SETTINGS_FILE, Path(folder) / CARD_FILE
-        settings.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        settings.write_text(strict_json(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         card_file.write_text(card, encoding="utf-8")
         signatures = write_saved_model(recognizer, part, [settings, card_file])
     write_warmup(part, signatures, name, recognizer.front_end.sampling_rate)

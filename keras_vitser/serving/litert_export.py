@@ -1,6 +1,5 @@
 """A recognizer as a LiteRT (TensorFlow Lite) file: waveforms of the network's own length to probabilities."""
 
-import json
 import tempfile
 import zipfile
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_vitser.files import strict_json
 from keras_vitser.recognizer import CARD_FILE, SETTINGS_FILE, Recognizer
 from keras_vitser.serving.clip_graph import clip_function
 from keras_vitser.serving.dft_by_matrices import LogMelImageWithoutLoops
@@ -44,7 +44,7 @@ def quantize_weights(file: Path, to: Path) -> None:
 def attach(file: Path, about: dict[str, Any], card: str) -> None:
     """Appends a ZIP archive, as LiteRT's metadata tools do: interpreters skip it, `zipfile` and Android read it."""
     with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr(SETTINGS_FILE, json.dumps(about, indent=1, ensure_ascii=False))
+        archive.writestr(SETTINGS_FILE, strict_json(about, indent=1, ensure_ascii=False))
         archive.writestr("labels.txt", "\n".join(about["labels"]) + "\n")
         archive.writestr(CARD_FILE, card)
 

@@ -1,11 +1,11 @@
 """A recognizer as an ONNX file: waveforms of the network's own length to probabilities."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_vitser.files import strict_json
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.clip_graph import clip_function
 from keras_vitser.serving.dft_by_matrices import DFTByMatrices
@@ -32,7 +32,7 @@ def write_onnx(recognizer: Recognizer, file: Path, about: dict[str, Any], card: 
     )
     for end in (*model.graph.input, *model.graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
-    properties = {name: json.dumps(value, ensure_ascii=False) for name, value in about.items()}
+    properties = {name: strict_json(value, ensure_ascii=False) for name, value in about.items()}
     onnx.helper.set_model_props(model, properties | {"model_card": card})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(file))

@@ -13,7 +13,7 @@ from pathlib import Path
 from keras_vitser.audio.graph_faults import refuse, scale_fault
 from keras_vitser.audio.hearing_graph import heard_shares
 from keras_vitser.audio.wav_graph import WavReader
-from keras_vitser.recognizer import Recognizer
+from keras_vitser.recognizer import NOT_FINITE, Recognizer
 from keras_vitser.serving.clip_graph import probabilities_of
 from keras_vitser.serving.dft_by_matrices import LogMelImageWithoutLoops
 
@@ -118,6 +118,8 @@ class _Graphs:
         import tensorflow as tf
 
         probabilities = self._joined(self._probabilities, clips)
+        with tf.control_dependencies([refuse([(~tf.reduce_all(tf.math.is_finite(probabilities)), NOT_FINITE)])]):
+            probabilities = tf.identity(probabilities)
         return {
             "probabilities": probabilities,
             "label": tf.gather(tf.constant(self._labels), tf.argmax(probabilities, axis=1)),

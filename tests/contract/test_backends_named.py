@@ -18,6 +18,7 @@ ALLOWED = {
     "audio/tfio_decoding.py",
     "audio/tfio_reading.py",
     "audio/wav_graph.py",
+    "labels.py",
     "serving/clip_graph.py",
     "serving/litert_export.py",
     "serving/loaded_model.py",

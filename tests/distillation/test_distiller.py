@@ -534,3 +534,159 @@ def test_refuses_to_evaluate_without_a_label_loss():
         distiller.evaluate(X, Y)
     with pytest.raises(DistillationError, match="`validation_data` needs the label loss"):
         distiller.fit(X, Y, validation_data=(X, Y), verbose=0)
+
+
+# Labels that the loss cannot learn
+
+EXAMPLES = np.random.default_rng(5).standard_normal((12, 6)).astype("float32")
+
+
+class Labelled(keras.utils.PyDataset):
+    """Three batches of `EXAMPLES`."""
+
+    def __init__(self, labels, **kwargs):
+        super().__init__(**kwargs)
+        self.labels = labels
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        part = slice(4 * index, 4 * index + 4)
+        return EXAMPLES[part], self.labels[part]
+
+
+def generated(labels):
+    return (Labelled(labels)[index] for index in range(3))
+
+
+def tf_dataset(labels):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((EXAMPLES, labels)).batch(4)
+
+
+def torch_loader(labels):
+    torch = pytest.importorskip("torch")
+    dataset = torch.utils.data.TensorDataset(torch.from_numpy(EXAMPLES), torch.from_numpy(labels))
+    return torch.utils.data.DataLoader(dataset, batch_size=4)
+
+
+DATASETS = {
+    "PyDataset": Labelled,
+    "PyDataset workers": lambda labels: Labelled(labels, workers=2),
+    "generator": generated,
+    "tf.data": tf_dataset,
+    "torch": torch_loader,
+}
+
+
+def labels_with(label, dtype="int64"):
+    labels = (np.arange(12) % 3).astype(dtype)
+    labels[1] = label
+    return labels
+
+
+@pytest.fixture(scope="module")
+def learner():
+    """A compiled distiller of three classes that learned once."""
+    distiller = Distiller(network(1), network(2))
+    distiller.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+    distiller.fit(EXAMPLES, labels_with(0), batch_size=4, verbose=0)
+    return distiller
+
+
+BAD = {
+    "7": labels_with(7),
+    "-1": labels_with(-1),
+    "200": labels_with(200, "uint8"),
+    "0.5": labels_with(0.5, "float32"),
+    "nan": labels_with(np.nan, "float32"),
+    "'calm'": np.full(12, "calm"),
+    r"labels of the shape \(batch, 3\)": np.eye(3, dtype="float32")[labels_with(0)],
+}
+
+
+def refuses(received, call, *data, **kwargs):
+    with pytest.raises(DistillationError, match=f"integers from 0 to 2, one an example, for 3 classes.*: {received}"):
+        call(*data, verbose=0, **kwargs)
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.parametrize("received", BAD)
+def test_labels_in_arrays_are_checked_before_the_first_step(learner, received):
+    labels, before = BAD[received], weights_of(learner.student)
+    refuses(received, learner.fit, EXAMPLES, labels, batch_size=4)
+    refuses(received, learner.fit, EXAMPLES, labels, batch_size=4, cache_teacher=True)
+    refuses(received, learner.fit, EXAMPLES, labels_with(0), batch_size=4, validation_data=(EXAMPLES, labels))
+    refuses(received, learner.fit, EXAMPLES, ops.convert_to_tensor(labels) if labels.dtype.kind != "U" else labels)
+    refuses(received, learner.evaluate, EXAMPLES, labels, batch_size=4)
+    assert same(weights_of(learner.student), before)
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.parametrize("kind", DATASETS)
+def test_labels_in_datasets_are_checked_a_batch_at_a_time(learner, kind):
+    for received, labels in BAD.items():
+        if kind != "torch" or labels.dtype.kind != "U":  # PyTorch has no such tensors
+            refuses(received, learner.fit, DATASETS[kind](labels), shuffle=False)
+    refuses("7", learner.evaluate, DATASETS[kind](BAD["7"]))
+    if kind != "generator":
+        refuses("7", learner.fit, DATASETS[kind](BAD["7"]), shuffle=False, cache_teacher=True)
+        refuses("7", learner.fit, EXAMPLES, labels_with(0), validation_data=DATASETS[kind](BAD["7"]))
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_label_in_a_later_batch_leaves_the_weights_of_the_steps_before(steps):
+    """On JAX, where Keras takes the values out of the variables while it trains."""
+    labels = labels_with(0)
+    labels[4 * (1 + steps)] = 9
+    distiller = Distiller(network(1), network(2))
+    distiller.compile(keras.optimizers.Adam(0.1), jit_compile=False)
+    refuses("9", distiller.fit, Labelled(labels), shuffle=False)
+    assert all(np.isfinite(weight).all() for weight in weights_of(distiller))
+    distiller.fit(EXAMPLES, labels_with(0), batch_size=4, verbose=0)
+    assert 3 <= int(distiller.optimizer.iterations) <= 3 + 1 + steps
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
+@pytest.mark.parametrize(
+    "kind", sorted(set(DATASETS) - {"PyDataset workers"})
+)  # of which Keras itself leaves batches out
+def test_a_dataset_that_is_checked_teaches_the_same(kind):
+    weight = np.linspace(0.1, 2, 12).astype("float32")
+
+    def learned(*data, **kwargs):
+        distiller = Distiller(network(1), network(2))
+        distiller.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        distiller.fit(*data, epochs=1 if kind == "generator" else 2, shuffle=False, verbose=0, **kwargs)
+        return weights_of(distiller.student)
+
+    def assert_close(ours, theirs):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, **CLOSE)
+
+    labels = labels_with(1)
+    assert_close(learned(DATASETS[kind](labels)), learned(EXAMPLES, labels, batch_size=4))
+    if kind == "tf.data":
+        weighted = DATASETS[kind](labels).unbatch().batch(12).map(lambda x, y: (x, y, weight))
+        assert_close(learned(weighted), learned(EXAMPLES, labels, batch_size=12, sample_weight=weight))
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+def test_labels_are_those_of_the_loss():
+    distiller = still(
+        Distiller(network(1), network(2)),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+    )
+    rows = keras.utils.to_categorical(Y, 3)
+    assert fit_once(distiller, X, rows)["label_loss"] == pytest.approx(stated(network(1), network(2))[0], rel=1e-6)
+    with pytest.raises(DistillationError, match=r"must be rows of 3 numbers.*shape \(batch\); .*to_categorical"):
+        distiller.fit(X, Y, verbose=0)
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+def test_labels_that_are_not_learned_are_not_looked_at():
+    Distiller(network(1), network(2), label_weight=0).fit(X, np.full(8, 99), batch_size=8, verbose=0)

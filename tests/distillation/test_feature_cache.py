@@ -385,3 +385,47 @@ def test_a_damaged_shard_is_computed_again(kind, tmp_path, caplog):
     again.fit(X, Y, cache_teacher=tmp_path, verbose=0)
     assert "is damaged" in caplog.text
     assert next(iter(again._feature_caches.values())).computed == len(X)
+
+
+def losing(lost):
+    """Batches of 4, of which those with an example that cannot be read are lost."""
+    tf = pytest.importorskip("tensorflow")
+    examples = X.copy()
+    examples[lost] = np.nan
+    dataset = tf.data.Dataset.from_tensor_slices((examples, Y))
+    return dataset.batch(4).map(lambda x, y: (tf.debugging.check_numerics(x, "nan"), y)).ignore_errors()
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
+def test_data_that_ends_early_takes_the_same_steps_as_without():
+    steps = []
+    for cache_teacher in (False, True):
+        keras.utils.set_random_seed(4)
+        # Dropout's generator and the optimizer's counter: what a step without data could move.
+        student = network(2, middle=[keras.layers.Dropout(0.3, seed=1)])
+        distiller = Distiller(network(1, width=7), student)
+        distiller.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+        history = distiller.fit(losing([0, 17, 19]), epochs=3, verbose=0, cache_teacher=cache_teacher)
+        steps.append((int(distiller.optimizer.iterations), history.history["loss"], weights_of(student)))
+    (plain, losses, weights), (cached, cached_losses, cached_weights) = steps
+    assert plain == cached == 3 * 3
+    assert cached_losses == pytest.approx(losses, **CLOSE)
+    for ours, theirs in zip(cached_weights, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize(("lengths", "received"), [((3, 3, 3, 2), "2, and 3"), ((3, 3, 3, 4), "more than 3, and 3")])
+def test_an_epoch_that_is_shorter_or_longer_is_refused(lengths, received):
+    reading = iter(lengths)  # filling reads twice, and looks whether the data is an iterator
+
+    def batches():
+        return [(X[:4], Y[:4])] * next(reading)
+
+    cache = FeatureCache(Distiller(network(1), network(2)).teacher_feature_model, "key")
+    cached = feature_cache.CachedBatches(cache, Listed(batches))
+    cached.fill(lambda done, total: None, lambda batch: batch)
+    with pytest.raises(DistillationError, match=f"Received: {received}"):
+        list(cached)

@@ -399,3 +399,42 @@ def test_arguments_out_of_range_are_refused_before_anything_is_written(settings,
     with pytest.raises(DistillationError, match=re.escape(message)):
         taught(ARRAYS, checkpoints=tmp_path / "job", **settings)
     assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
+@pytest.mark.parametrize("kind", ["arrays", "PyDataset", "callable", "tf.data"])
+def test_labels_of_the_second_stage_are_checked_in_the_first(kind):
+    labels = np.where(np.arange(8) == 5, 3, Y)  # in the second of three batches
+    data = {
+        "arrays": lambda: (X, labels, WEIGHT),
+        "PyDataset": lambda: with_labels(Batches(), labels),
+        "callable": lambda: lambda epoch: [(X[s : s + 3], labels[s : s + 3]) for s in (0, 3, 6)],
+        "tf.data": lambda: tf_batches(labels),
+    }[kind]
+    student = network(2)
+    steps = []
+    told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
+    with pytest.raises(DistillationError, match=r"from 0 to 2, one an example, for 3 classes.*Received: 3"):
+        transfer(network(1), student, data(), matching_epochs=2, batch_size=3, verbose=0, callbacks=[told])
+    assert steps in ([], [] if kind == "arrays" else [0])  # Keras may look at the first batches before it starts
+    if kind == "arrays":
+        transfer(network(1), student, data(), matching_epochs=1, tuning_epochs=0, verbose=0)  # learns no labels
+
+
+def with_labels(batches, labels):
+    batches.__class__ = type(
+        "Labelled", (Batches,), {"__getitem__": lambda self, i: (X[3 * i :][:3], labels[3 * i :][:3])}
+    )
+    return batches
+
+
+def tf_batches(labels):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((X, labels)).batch(3)
+
+
+@pytest.mark.backends("tensorflow")
+def test_validation_labels_are_checked_before_the_first_stage():
+    with pytest.raises(DistillationError, match="Received: 9 at index 0"):
+        transfer(network(1), network(2), ARRAYS, validation_data=(X, np.full(8, 9)), callbacks=[None])

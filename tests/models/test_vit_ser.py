@@ -13,6 +13,7 @@ import pytest
 from keras import ops
 
 import keras_vitser as kv
+from keras_vitser.errors import DistillationError
 from keras_vitser.models import ViTSER
 from tests.requirements import lacking, require
 
@@ -353,3 +354,21 @@ def test_refuses_patches_that_do_not_fill_the_image():
 def test_refuses_an_unknown_pooling():
     with pytest.raises(ValueError, match=r"'class_token' or 'mean'"):
         ViTSER(4, **SMALL, pooling="max")
+
+
+# Labels
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+def test_labels_beyond_the_classes_are_refused():
+    network = ViTSER.student(4, depth=1, **SMALL)
+    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    before = network.get_weights()
+    with pytest.raises(DistillationError, match=r"from 0 to 3, one an example, for 4 classes.*: 4 at index 1"):
+        network.fit(IMAGES, np.array([0, 4, 1]), verbose=0)
+    batches = ((IMAGES, np.array(labels)) for labels in ([0, 1, 2], [0, 1, -2]))
+    with pytest.raises(DistillationError, match="Received: -2;"):
+        network.evaluate(batches, verbose=0)
+    assert all(np.array_equal(*pair) for pair in zip(network.get_weights(), before, strict=True))
+    history = network.fit(IMAGES, np.array([0, 3, 1]), 3, 1, 0)  # batch size, epochs and verbosity by their place
+    assert history.params["epochs"] == 1

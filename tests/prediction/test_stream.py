@@ -191,3 +191,19 @@ def test_a_reader_that_is_left_early_reads_no_further():
     reads.close()
     assert len(read) <= 5
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_")]
+
+
+@pytest.mark.backends("tensorflow")
+def test_an_answer_that_is_no_number_is_an_error_of_its_row(recognizer, sounds, listed, monkeypatch):
+    paths = listed(3)
+
+    def probabilities(waveforms):
+        numbers = np.full((len(waveforms), len(recognizer.labels)), 1 / len(recognizer.labels), np.float32)
+        numbers[1, 0] = np.nan
+        return numbers
+
+    monkeypatch.setattr(recognizer, "probabilities", probabilities)
+    rows = list(predict_stream(recognizer, paths, folder=sounds))
+    assert [row.label is None for row in rows] == [False, True, False]
+    assert rows[1].error.startswith(f"{paths[1]}: the network's answer is NaN or infinite")
+    assert rows[1].probabilities == ()

@@ -247,6 +247,14 @@ def test_an_answer_that_is_none_of_ours_is_an_error(kind, scripted, monkeypatch)
         asking.predict(tone(), sampling_rate=16000)
 
 
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("numbers", ["[NaN, 0.5]", "[Infinity, 0]"])
+def test_an_answer_that_is_no_number_is_an_error(numbers):
+    body = f'{{"predictions": [{{"label": "calm", "score": NaN, "probabilities": {numbers}}}]}}'
+    with pytest.raises(ServingError, match="NaN or infinite, so its label says nothing"):
+        client._predictions(body.encode())
+
+
 @both
 def test_version_and_label_are_in_the_path_and_exclude_each_other(kind, scripted):
     with kind(scripted.url + "/", model="a b", version=3) as asking:

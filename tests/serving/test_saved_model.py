@@ -213,3 +213,14 @@ def test_where_all_tokens_are_pooled_all_attention_counts():
     steps = weights[0, :, :, 1:].reshape(-1, 2, 8).sum(axis=(0, 1))
     given = _Graphs(Recognizer(network, LABELS, recognizer.front_end))._attention(clip)
     np.testing.assert_allclose(given[0], steps / steps.sum(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.backends("tensorflow")
+def test_no_label_is_made_of_what_is_no_number(recognizer):
+    network = ViTSER.from_config(recognizer.network.get_config())
+    network.set_weights(recognizer.network.get_weights())
+    network.get_layer("head").kernel.assign(np.full((16, 3), np.finfo(np.float32).max))
+    graphs = _Graphs(Recognizer(network, LABELS, recognizer.front_end))
+    with pytest.raises(Exception, match="the network's answer is NaN or infinite, so no label is told") as refused:
+        graphs.serving_default(sound(1)[None])
+    assert type(refused.value).__name__ == "InvalidArgumentError"  # 400, as TensorFlow Serving answers

@@ -13,6 +13,17 @@ def train_step(distiller, data):
     """
     import tensorflow as tf
 
+    if distiller.jit_compile:  # XLA runs a step as a whole, once its data is there
+        return _step(distiller, data)
+    # Where an epoch's data has ended, TensorFlow would otherwise count one more step of the optimizer, without data.
+    parts = tf.nest.flatten(data, expand_composites=True)
+    with tf.control_dependencies([part for part in parts if part is not None]):
+        return _step(distiller, data)
+
+
+def _step(distiller, data):
+    import tensorflow as tf
+
     x, y, sample_weight = distiller.unpack(data)
     inputs, teacher_features = distiller.with_teacher_features(x)
     with tf.GradientTape() as tape:

@@ -1,0 +1,43 @@
+"""What we print and write as JSON is JSON: `NaN` and `Infinity` are none (RFC 8259, section 6)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import keras_vitser
+
+pytestmark = pytest.mark.backends("tensorflow")
+
+PACKAGE = Path(keras_vitser.__file__).parent
+OTHERS = {  # files that call json.dumps or json.dump themselves, and what for
+    "files.py": "strict_json itself",
+    "distillation/checkpoints.py": "the head of a binary file, whose logs come back as they were; digests",
+    "distillation/feature_cache.py": "a digest",
+    "experiments/image_cache.py": "a digest, and a key in memory",
+    "experiments/run_tracking.py": "a digest",
+    "experiments/tuning_engine.py": "KerasTuner's own files, which it reads with its infinite scores",
+    "experiments/tuning_workers.py": "arguments of a process of ours",
+    "prediction/ray_engine.py": "messages between processes of ours",
+    "serving/client.py": "a request, of texts alone",
+    "serving/export.py": "arguments of a process of ours",
+    "serving/export_process.py": "a message to a process of ours",
+    "serving/model_server.py": "metadata, without numbers of a model",
+    "serving/rest_json.py": "answers as TensorFlow Serving gives them, NaN included",
+}
+
+
+def writes_json(path):
+    """Whether a file calls `json.dumps` or `json.dump`."""
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("dumps", "dump")
+        and getattr(node.func.value, "id", None) == "json"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    )
+
+
+def test_json_is_written_by_strict_json():
+    found = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if writes_json(path)}
+    assert found == set(OTHERS), "write with keras_vitser.files.strict_json, or say here why not"
