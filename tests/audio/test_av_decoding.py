@@ -11,6 +11,7 @@ import soxr
 from keras_vitser.audio import read_waveform
 from keras_vitser.audio.containers import other_container
 from keras_vitser.errors import AudioCodecError, AudioTooLongError, NoSamplesError, TruncatedAudioError
+from tests.requirements import require
 
 from .containers_by_av import CONTAINERS, film_without_sound, made, sweep
 from .sound_files import encoded
@@ -28,7 +29,7 @@ BEGINNINGS = {
 
 @pytest.fixture(scope="module")
 def files():
-    pytest.importorskip("av", reason="the extra `av` is not installed")
+    require("av")
     return {name: made(name) for name in CONTAINERS}
 
 
@@ -103,7 +104,7 @@ def test_a_damaged_middle_is_not_taken_for_the_end(files):
 
 
 def test_a_film_without_sound_holds_no_samples():
-    pytest.importorskip("av", reason="the extra `av` is not installed")
+    require("av")
     with pytest.raises(NoSamplesError, match="without sound"):
         read_waveform(film_without_sound())
 

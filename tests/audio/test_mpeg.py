@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from keras_vitser.audio.mpeg import find_frame, frame_length, length_of_tags, states_its_length
+from tests.requirements import require
 
 pytestmark = pytest.mark.backends("tensorflow")
 
@@ -25,7 +26,7 @@ def lame(rate, compression_level):
 
 
 def layer_ii(rate, bit_rate):
-    av = pytest.importorskip("av", reason="the extra `av` is not installed")
+    av = require("av")
     file = io.BytesIO()
     with av.open(file, "w", format="mp2") as output:
         stream = output.add_stream("mp2", rate=rate, layout="mono")

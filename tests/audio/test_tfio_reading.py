@@ -196,7 +196,7 @@ def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path):
     np.testing.assert_allclose(given, read_waveform(path), rtol=0, atol=STEP)
 
 
-@needs_tensorflow_io
+@pytest.mark.tfio
 @pytest.mark.backends("tensorflow")
 def test_what_phones_write_is_named(tmp_path):
     path = write(tmp_path / "phone.wav", b"#!AMR\n" + bytes(100))
