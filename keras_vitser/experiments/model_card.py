@@ -16,7 +16,9 @@ person: not in hiring, policing, schooling, insurance or health. Its probabiliti
 """
 
 
-def model_card(role: str, network: keras.Model, labels: tuple[str, ...], split: Split, scores: str) -> str:
+def model_card(
+    role: str, network: keras.Model, labels: tuple[str, ...], split: Split, scores: str, notes: Sequence[str] = ()
+) -> str:
     """A model card in Markdown.
 
     Args:
@@ -25,7 +27,9 @@ def model_card(role: str, network: keras.Model, labels: tuple[str, ...], split: 
         labels: Its labels.
         split: What it was trained and measured on.
         scores: Its scores beside chance, one line, or `""` where it was not measured.
+        notes: What was out of the ordinary in its training, a sentence each.
     """
+    training = "## Training\n\n" + "".join(f"- {note}\n" for note in notes) + "\n" if notes else ""
     warnings = "".join(f"- {warning}\n" for warning in split.warnings)
     return f"""# ViT-SER {role}, trained on {split.corpus.name}
 
@@ -39,7 +43,7 @@ Hears which of {len(labels)} acted emotions a recording of speech expresses: {",
 
 WA is accuracy over clips, UA the mean of the classes' recalls.
 
-## Data
+{training}## Data
 
 {split.description}
 
