@@ -82,6 +82,28 @@ class CheckpointError(KerasViTSERError, ValueError):
     """A checkpoint cannot be written, is damaged, is of another training, or is not the authors' network."""
 
 
+class DivergedError(KerasViTSERError, FloatingPointError):
+    """A training left the finite numbers: a loss, a weight or an answer is NaN or infinite.
+
+    Attributes:
+        stage: Str, the stage, or `None` where it has no name.
+        epoch: Int, counted from 1.
+        learning_rate: Float, of that epoch; `None` where it is not to blame, as the stage began so.
+    """
+
+    def __init__(
+        self, message: str, stage: str | None = None, epoch: int | None = None, learning_rate: float | None = None
+    ):
+        super().__init__(message)
+        self.stage = stage
+        self.epoch = epoch
+        self.learning_rate = learning_rate
+
+    def advising(self, advice: str) -> "DivergedError":
+        """The same with what to do, a clause that ends the message."""
+        return DivergedError(f"{self}; {advice}", self.stage, self.epoch, self.learning_rate)
+
+
 class LeakageError(KerasViTSERError, ValueError):
     """A network was trained on a test clip or a test speaker."""
 

@@ -20,7 +20,7 @@ from keras_vitser.cli import (
 )
 from keras_vitser.cli.config import config
 from keras_vitser.cli.console import fail
-from keras_vitser.errors import KerasViTSERError
+from keras_vitser.errors import DivergedError, KerasViTSERError
 
 app = typer.Typer(
     name="keras-vitser",
@@ -60,12 +60,15 @@ def _options(
 
 
 def main() -> None:
-    """Entry point of the console script. Exit codes: 0 done, 1 a fault of ours, 2 a fault of the input."""
+    """Entry point of the console script.
+
+    Exit codes: 0 done, 1 a fault of ours or of the machine, or a training that diverged, 2 a fault of the input.
+    """
     debug = "--debug" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)
     except KerasViTSERError as error:
-        code = _ended(error, str(error), 2, debug)
+        code = _ended(error, str(error), 1 if isinstance(error, DivergedError) else 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except (OSError, MemoryError) as error:

@@ -38,7 +38,7 @@ def train(
     labels_as_written: bool = LABELS_AS_WRITTEN,
     leave_out_unreadable: bool = LEAVE_OUT_UNREADABLE,
     runs: Path = typer.Option(Path("runs"), help="Folder that the run folder is made in."),
-    resume: Path = typer.Option(None, help="A run folder whose run was stopped: go on with it as it began."),
+    resume: Path = typer.Option(None, help="Folder of a run that was stopped: go on as it began."),
     backend: str = typer.Option(None, help=BACKEND_HELP),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
@@ -46,19 +46,22 @@ def train(
 
     Examples: keras-vitser train demo --- keras-vitser train savee --data PATH/TO/savee --epochs 5,5,5 --batch-size 32
     --- keras-vitser train --data PATH/TO/FOLDER (one folder a class) --- keras-vitser train --resume runs/RUN
+
+    A stage that diverges goes on from its last finite state with another learning rate, the one value that --resume
+    takes: keras-vitser train --resume runs/RUN --set stages.matching.learning_rate=1e-5
     """
     overrides = overrides_of(epochs, batch_size, protocol, seed, set_)
     overrides |= of_corpus(labels_as_written=labels_as_written, leave_out_unreadable=leave_out_unreadable)
     if resume is not None:
-        if config is not None or overrides:
-            raise ConfigError("--resume goes on with a run as it began; leave out the config and all that changes it")
+        if config is not None:
+            raise ConfigError("--resume goes on with a run as it began; leave out the config")
         chosen = choose_backend(backend or backend_of(resume))
         show_log()
         with working(f"starting {chosen}"):
             from keras_vitser import experiments
 
         with progress_bars() as progress:
-            run = experiments.resume(resume, data, progress=progress)
+            run = experiments.resume(resume, data, overrides=overrides, progress=progress)
         _show(run, as_json)
         return
     if config is None and data is None:

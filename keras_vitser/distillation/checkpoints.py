@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vitser.distillation.divergence import Divergence, add_divergence, divergences
 from keras_vitser.errors import CheckpointError
 from keras_vitser.files import whole_file
 
@@ -60,6 +61,8 @@ class Checkpoints:
         name: Str, what the training is called.
         job: Dict of JSON values, the settings that a state belongs to.
         interval: Float of at least 0, seconds after a save until the next is due. Defaults to 0.
+        learning_rate: Float, the training's setting. Where a stage of this folder diverged with another one, states
+            of jobs that differ in their `learning_rate` alone are taken up. Defaults to `None`.
 
     Raises:
         CheckpointError: The path is a file, or the folder cannot be made.
@@ -70,9 +73,10 @@ class Checkpoints:
         True
     """
 
-    def __init__(self, folder, name, job, interval=0.0):
+    def __init__(self, folder, name, job, interval=0.0, learning_rate=None):
         self.folder = Path(folder)
         self.name = name
+        self.learning_rate = learning_rate
         self.job = _plain(job)
         self._interval = interval
         self._saved = time.monotonic()
@@ -129,6 +133,34 @@ class Checkpoints:
         self._saved = time.monotonic()
         log.debug("saved %s at epoch %d, step %d", self.name, progress.epoch, progress.step)
 
+    def add_divergence(self, error, proven):
+        """Writes down that the training diverged; its newest state stays only where it is known to give a finite loss.
+
+        Args:
+            error: The `DivergedError`.
+            proven: Pair of ints, epochs and steps of the newest state that gave one.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
+        numbers = self._numbers()
+        try:
+            if len(numbers) > 1 and _place(self.load()[0]) > proven:
+                self._path(numbers[-1]).unlink()
+            error = str(error), error.epoch, error.learning_rate
+            last = _place(self.load()[0])
+            add_divergence(self.folder, Divergence(self.name, self.learning_rate, *error, *last))
+        except OSError as problem:
+            raise CheckpointError(
+                f"{self.folder} cannot be written ({problem.strerror or problem}): make room or mend the folder"
+            ) from problem
+
+    @property
+    def divergence(self):
+        """The `Divergence` of this training with this learning rate, or `None`."""
+        own = (row for row in divergences(self.folder) if row.stage == self.name)
+        return next((row for row in own if row.learning_rate == self.learning_rate), None)
+
     def keep_newest(self):
         """Removes all states but the newest."""
         for number in self._numbers()[:-1]:
@@ -152,7 +184,10 @@ class Checkpoints:
             except _UNREADABLE as error:
                 unreadable.append(f"{path} is damaged, or is no checkpoint ({type(error).__name__}: {error})")
                 continue
-            if head["job"] != self.job:
+            if _holds_nan(state):
+                unreadable.append(f"{path} holds numbers that are NaN")
+                continue
+            if not self._is_own(head["job"]):
                 raise CheckpointError(
                     f"{path} is the checkpoint of another job: {_differences(head['job'], self.job)}; take up that "
                     "one with the settings of before, or give another folder"
@@ -163,6 +198,13 @@ class Checkpoints:
         if unreadable:
             raise CheckpointError(f"{'; '.join(unreadable)}; delete it to start anew, or give another folder")
         return None
+
+    def _is_own(self, job):
+        """Whether a job is this one, but for a learning rate with which a stage diverged."""
+        diverged = [row.learning_rate for row in divergences(self.folder)]
+        if job == self.job or job.get("learning_rate") not in diverged:
+            return job == self.job
+        return job | {"learning_rate": None} == self.job | {"learning_rate": None}
 
     def _path(self, number):
         return self.folder / f"{self.name}-{number:06}.npz"
@@ -233,6 +275,37 @@ def restore(model, state, groups=("model", "optimizer")):
             variable.assign(array)
 
 
+def not_finite(model):
+    """The variables of a model that hold a number that is not finite.
+
+    Of variables that are not trained only NaN counts: the ends of a range, or a mask, may be infinite. The learning
+    rate is no result of training.
+
+    Args:
+        model: A compiled `keras.Model` whose optimizer is built; of a `Distiller` the teacher is left out.
+
+    Returns:
+        List of `keras.Variable`: those of the model, then those of its optimizer.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd")
+        >>> not_finite(model)
+        []
+        >>> model.set_weights([np.ones((1, 1)), np.array([np.inf])])
+        >>> [variable.name for variable in not_finite(model)]
+        ['bias']
+    """
+    groups = _variables(model)
+    learned = {id(variable) for variable in (*model.trainable_variables, *groups["optimizer"])}
+    return [
+        variable
+        for variable in (*groups["model"], *groups["optimizer"])
+        if variable.name != "learning_rate" and not _is_finite(_exact(variable), id(variable) in learned)
+    ]
+
+
 def weights_digest(model):
     """SHA-256 of a model's weights, 64 hexadecimal digits.
 
@@ -279,6 +352,19 @@ def _variables(model):
         "optimizer": optimizer,
         "metrics": metrics,
     }
+
+
+def _is_finite(array, is_learned):
+    return array.dtype.kind != "f" or not (~np.isfinite(array) if is_learned else np.isnan(array)).any()
+
+
+def _holds_nan(state):
+    """Whether training should have stopped before this state, and went on: older versions did."""
+    return not all(_is_finite(array, False) for group in ("model", "optimizer") for array in state.get(group, ()))
+
+
+def _place(progress):
+    return progress.epoch, progress.step
 
 
 def _exact(variable):

@@ -154,6 +154,9 @@ class Distiller(keras.Model):
 
         Batches are `(x, y)` or `(x, y, sample_weight)`; `x` alone where `label_weight` is 0.
 
+        Like Keras', it trains on where a loss is NaN or infinite; `keras.callbacks.TerminateOnNaN()` among the
+        callbacks ends it there. `transfer` stops by itself.
+
         Args:
             x: As for `keras.Model.fit`; it may bring teacher features along (`attach_teacher_features`).
             y: As for `keras.Model.fit`.

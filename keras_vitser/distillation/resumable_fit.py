@@ -9,8 +9,10 @@ import logging
 import keras
 from keras import ops
 
-from keras_vitser.distillation.checkpoints import Progress, restore, state_of
+from keras_vitser.distillation.checkpoints import Progress, not_finite, restore, state_of
+from keras_vitser.distillation.divergence import FiniteLosses
 from keras_vitser.distillation.epochs import Epochs, known_length
+from keras_vitser.errors import DivergedError
 
 FEATURES = "features"
 
@@ -23,13 +25,16 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
     A callback is part of a checkpoint where it has two methods, `get_state()`, which returns a list of
     arrays, and `set_state(arrays)`.
 
+    The stage stops where it diverges, and is not trained again with the learning rate of its store.
+
     Args:
         model: A compiled `Distiller`, or any other compiled `keras.Model`.
         ds: `Epochs`, or what `fit` takes; the latter is resumed only at the beginning of an epoch.
         epochs: Int of at least 0, epochs of the whole stage.
         earlier_epochs: Int of at least 0, epochs that `ds` has counted in the stages before. Defaults to 0.
         store: `Checkpoints`, or `None`.
-        callbacks: List of `keras.callbacks.Callback`.
+        callbacks: List of `keras.callbacks.Callback`. A `FiniteLosses` among them names the stage; it has its place
+            after what sets the learning rate. Where there is none, one is put last.
         verbose: As for `keras.Model.fit`.
         **fit_arguments: For `fit`. With a store, `cache_teacher=True` keeps the features beside the checkpoints:
             computed again in other batches, they could differ in their last bits.
@@ -39,6 +44,7 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
 
     Raises:
         DistillationError: The data ended early, or went on.
+        DivergedError: A loss, or a weight in a checkpoint or at the end, is not finite; or the stage diverged before.
         CheckpointError: A checkpoint cannot be written, is damaged, or is of another training.
 
     Example:
@@ -54,8 +60,15 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
         return history_of(model, [])
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    if store is not None and store.divergence:
+        raise store.divergence.error
+    watch = next((callback for callback in callbacks if isinstance(callback, FiniteLosses)), None)
+    if watch is None:
+        watch = FiniteLosses(store and store.name)
+        callbacks = [*callbacks, watch]
     progress, state = (store and store.load()) or (Progress(), None)
-    follower = _Follower(ds, epochs, earlier_epochs, progress, store, [c for c in callbacks if hasattr(c, "get_state")])
+    stateful = [callback for callback in callbacks if hasattr(callback, "get_state")]
+    follower = _Follower(ds, epochs, earlier_epochs, progress, store, stateful, watch)
     if state is not None:
         follower.take_up(state, model)
     elif store is not None:
@@ -64,7 +77,12 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
         fit_arguments["cache_teacher"] = store.folder / FEATURES
     history = history_of(model, progress.logs)
     if not progress.done:
-        _train(model, ds, follower, history, epochs, callbacks, verbose, fit_arguments)
+        try:
+            _train(model, ds, follower, history, epochs, callbacks, verbose, fit_arguments)
+        except DivergedError as error:
+            if store is not None:
+                store.add_divergence(error, watch.proven)
+            raise
         progress.step, progress.done = 0, True
         if store is not None:
             follower.save(model)
@@ -154,7 +172,7 @@ class _Listeners(keras.callbacks.CallbackList):
 class _Follower(keras.callbacks.Callback):
     """Keeps data, progress and checkpoints in step with Keras; the last of the callbacks."""
 
-    def __init__(self, ds, epochs, earlier_epochs, progress, store, stateful):
+    def __init__(self, ds, epochs, earlier_epochs, progress, store, stateful, watch):
         super().__init__()
         self.progress = progress
         self.more_follows = False
@@ -164,6 +182,7 @@ class _Follower(keras.callbacks.Callback):
         self._earlier_epochs = earlier_epochs
         self._store = store
         self._stateful = stateful
+        self._watch = watch
         self._metrics = None
 
     def take_up(self, state, model):
@@ -184,6 +203,7 @@ class _Follower(keras.callbacks.Callback):
         log.info("%s %s", self._store.name, words)
 
     def save(self, model):
+        self._refuse_not_finite(model)
         self._store.save(self.progress, model, self._stateful)
 
     def start(self, model):
@@ -218,8 +238,14 @@ class _Follower(keras.callbacks.Callback):
         if self.more_follows:
             self.state = state_of(self.model)
         is_last = self.model.stop_training or epoch + 1 == self._epochs
+        if is_last:
+            self._refuse_not_finite(self.model)  # no loss follows that would show it
         if not is_last and self._is_due:  # after the last epoch the stage as a whole is saved
             self.save(self.model)
+
+    def _refuse_not_finite(self, model):
+        if variables := not_finite(model):
+            raise self._watch.error(f"the variable {variables[0].path}")
 
     @property
     def _is_due(self):

@@ -6,11 +6,15 @@ import keras
 
 from keras_vitser.distillation.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
 from keras_vitser.distillation.distiller import Distiller
+from keras_vitser.distillation.divergence import FiniteLosses
 from keras_vitser.distillation.epochs import epochs_of
 from keras_vitser.distillation.feature_cache import without_keys
 from keras_vitser.distillation.resumable_fit import resumable_fit
-from keras_vitser.errors import DistillationError
+from keras_vitser.errors import DistillationError, DivergedError
 
+_AT_START = "the weights that the stage began with, or the data, are to blame"
+_LOWER = "take a lower `learning_rate` and the student's weights of before"
+_GO_ON = "the same call with a lower `learning_rate` goes on from the last finite checkpoint"
 _UNKNOWN_ORDER = (
     "the order of a %s cannot be restored: checkpoints fall on epoch ends, and a resumed job may see its examples in "
     "another order; give arrays, a PyDataset, or a callable from epoch to dataset"
@@ -76,6 +80,9 @@ def transfer(
     an `EarlyStopping`, is restored only where they have the methods `get_state()`, which returns a list of
     arrays, and `set_state(arrays)`.
 
+    A stage that diverges stops there, by an error. With `checkpoints` the same call then repeats the error without
+    training, and with a lower `learning_rate` it goes on from the last finite state; stages that are done stay.
+
     Args:
         teacher: `keras.Model`, trained. Never changed.
         student: `keras.Model` that returns logits. Trained in place.
@@ -118,6 +125,7 @@ def transfer(
     Raises:
         DistillationError: The two networks cannot work together, an argument is out of its range, or a label that
             stage (c) is to learn is beyond the classes or no number; labels are looked at in stage (b) already.
+        DivergedError: A loss or a weight is NaN or infinite. The student's weights are then of no use.
         CheckpointError: The checkpoints in the folder are of another job, or all damaged, or cannot be written.
 
     Example:
@@ -169,24 +177,34 @@ def transfer(
             "student": shapes_digest(student),
             "backend": keras.backend.backend(),
         }
-        stores = {stage: Checkpoints(checkpoints, stage, job, save_interval) for stage in epochs}
+        stores = {stage: Checkpoints(checkpoints, stage, job, save_interval, learning_rate) for stage in epochs}
         if data is None:
             log.warning(_UNKNOWN_ORDER, type(ds).__name__)
     histories = {}
     for stage, distiller in distillers.items():
         if stage == "student":
             restore(distiller, state_of(distillers["matching"]), ["model"])
-        with check.own_words():
-            histories[stage] = resumable_fit(
-                distiller,
-                ds if data is None else data,
-                epochs=epochs[stage],
-                earlier_epochs=matching_epochs if stage == "student" else 0,
-                store=stores[stage],
-                callbacks=[halving_schedule(learning_rate), *keras.tree.flatten(fit_arguments.get("callbacks") or [])],
-                **_arguments_of(stage, fit_arguments),
-            )
+        callbacks = [halving_schedule(learning_rate), FiniteLosses(stage)]
+        try:
+            with check.own_words():
+                histories[stage] = resumable_fit(
+                    distiller,
+                    ds if data is None else data,
+                    epochs=epochs[stage],
+                    earlier_epochs=matching_epochs if stage == "student" else 0,
+                    store=stores[stage],
+                    callbacks=[*callbacks, *keras.tree.flatten(fit_arguments.get("callbacks") or [])],
+                    **_arguments_of(stage, fit_arguments),
+                )
+        except DivergedError as error:
+            raise error.advising(_advice(error, stores[stage])) from None
     return histories
+
+
+def _advice(error, store):
+    if error.learning_rate is None:
+        return _AT_START
+    return _LOWER if store is None else _GO_ON
 
 
 def _check(epochs, optimizer, save_interval, fit_arguments, data):

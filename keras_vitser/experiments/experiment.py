@@ -16,7 +16,7 @@ from keras_vitser.corpora import Split, find_leaks
 from keras_vitser.corpora.unreadable import left_out_sentence
 from keras_vitser.distillation.checkpoints import Checkpoints
 from keras_vitser.distillation.resumable_fit import FEATURES
-from keras_vitser.errors import ConfigError, KerasViTSERError, RunFolderError
+from keras_vitser.errors import ConfigError, DivergedError, KerasViTSERError, RunFolderError
 from keras_vitser.evaluation import (
     Scores,
     confusion_figure,
@@ -26,7 +26,7 @@ from keras_vitser.evaluation import (
     sentence,
     write_report,
 )
-from keras_vitser.experiments import preparation, provenance, stages
+from keras_vitser.experiments import divergence, preparation, provenance, stages
 from keras_vitser.experiments.config import Config, NetworkSection
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.model_card import model_card
@@ -96,6 +96,7 @@ def run(
         ProtocolError: The corpus cannot be split so.
         UnreadableRecordingsError: Recordings cannot be read; the message names them all.
         LeakageError: A given network was trained on a test clip or test speaker.
+        DivergedError: A stage has met a number that is not finite; `resume` goes on with a lower learning rate.
 
     Example:
         >>> import tempfile
@@ -121,16 +122,19 @@ def resume(
     folder: str | os.PathLike,
     data: str | os.PathLike | None = None,
     *,
+    overrides: dict[str, Any] | None = None,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> Run:
     """Goes on with a run that was stopped, from its newest checkpoint.
 
     The run ends with the weights and scores of one that was never stopped, on the same backend and machine. A run that
-    came to its end is only read.
+    came to its end is only read. One that diverged only repeats its error, unless it is given another learning rate.
 
     Args:
         folder: The run folder.
         data: Where the recordings are now. Defaults to where they were.
+        overrides: `{"stages.STAGE.learning_rate": 1e-5}` alone, and only where that stage diverged: it goes on from its
+            last finite state, and the value is written to the run's config. Defaults to none.
         progress: As for `run`.
 
     Returns:
@@ -141,6 +145,8 @@ def resume(
             recordings are not those that the run began with.
         UnreadableRecordingsError: Recordings cannot be read that could be as the run began.
         CheckpointError: The checkpoints are damaged, or of another backend.
+        ConfigError: No stage diverged, or the value is not its learning rate.
+        DivergedError: A stage diverged, now or before.
         CorpusError: The data is not the corpus.
 
     Example:
@@ -157,12 +163,21 @@ def resume(
     if folder.is_search:
         raise RunFolderError(f"{folder.path}: is a search; go on with keras-vitser tune --resume {folder.path}")
     if folder.finished:
+        if overrides:
+            raise ConfigError(f"--resume goes on with a run as it began, and {folder.path} came to its end")
         log.info("run %s came to its end; nothing is left to do", folder.path)
         metrics = folder.read_json("metrics.json")
         roles = [role for role in ("teacher", "student") if role in metrics]
         return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
     with folder.lock():
         config = load_config(folder.path / "config.yaml")
+        if overrides:
+            try:
+                config = divergence.with_other_rate(folder, config, overrides)
+            except OSError as error:
+                raise folder.cannot_be_written(error) from error
+        elif stop := divergence.standing(folder, config):
+            raise divergence.diverged_error(folder, stop.error)
         place = folder.read_json("environment.json")["data"] if data is None else data
         return _finish(
             _prepare(config, lambda refuse: _split_again(folder, config, place, refuse, progress)), folder, progress
@@ -208,6 +223,9 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
     try:
         tracking.start()
         finished = _Experiment(prepared, folder, tracking, progress).run()
+    except DivergedError as error:
+        tracking.fail()
+        raise divergence.diverged_error(folder, error) from error
     except BaseException as error:
         tracking.fail()
         log.warning("the run has stopped; once that is mended, go on with: keras-vitser train --resume %s", folder.path)
@@ -289,8 +307,11 @@ class _Experiment:
         # Config and split are those of the run folder; these can change.
         job = {"backend": keras.backend.backend(), "recordings": self.split.corpus.fingerprint}
         job |= {f"given {role}": given.sha256 for role, given in self.given.items()}
+        settings = self.config.stages
         self.stores = {
-            stage: Checkpoints(folder.checkpoints, stage, job, self.config.stages.save_interval)
+            stage: Checkpoints(
+                folder.checkpoints, stage, job, settings.save_interval, getattr(settings, stage).learning_rate
+            )
             for stage in ("teacher", "matching", "student")
         }
 
@@ -388,7 +409,8 @@ class _Experiment:
                 history = self.given["teacher"].recognizer.provenance
             if place.exists():  # whole, from before the run was stopped
                 continue
-            card = model_card(role, self.networks[role], self.front_end, labels[role], self.split, line)
+            notes = divergence.told(self.folder, self.config, role)
+            card = model_card(role, self.networks[role], self.front_end, labels[role], self.split, line, notes)
             Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
 
     def _write_pictures_and_report(self, scores: dict[str, Scores]) -> None:
@@ -417,7 +439,10 @@ class _Experiment:
             part_sizes={name: len(getattr(split, name)) for name in ("train", "validation", "test")},
             figures=pictures,
             environment=environment(),
-            notes=[f"Recordings: {split.corpus.name}. Terms: {split.corpus.terms}"],
+            notes=[
+                f"Recordings: {split.corpus.name}. Terms: {split.corpus.terms}",
+                *divergence.told(folder, self.config, "student"),
+            ],
         )
 
 

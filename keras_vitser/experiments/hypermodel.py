@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_vitser.distillation import halving_schedule
+from keras_vitser.distillation.divergence import FiniteLosses
 from keras_vitser.distillation.epochs import Epochs, epochs_of
 from keras_vitser.errors import TuningError
 from keras_vitser.experiments.batches import Batches
@@ -111,6 +112,9 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
 
         Returns:
             Loss and scores of the best epoch.
+
+        Raises:
+            DivergedError: A loss is NaN or infinite.
         """
         config = self.config_of(hp)
         _, settings = _searched(config)
@@ -130,6 +134,7 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
                 _InOrder(data),
                 halving_schedule(settings.learning_rate, settings.halve_every),
                 BestEpoch(model, validation),
+                FiniteLosses(config.tuning.network),
                 *callbacks,
             ],
             verbose=verbose,

@@ -18,7 +18,13 @@ person: not in hiring, policing, schooling, insurance or health. Its probabiliti
 
 
 def model_card(
-    role: str, network: keras.Model, front_end: LogMelImage, labels: tuple[str, ...], split: Split, scores: str
+    role: str,
+    network: keras.Model,
+    front_end: LogMelImage,
+    labels: tuple[str, ...],
+    split: Split,
+    scores: str,
+    notes: Sequence[str] = (),
 ) -> str:
     """A model card in Markdown.
 
@@ -29,7 +35,9 @@ def model_card(
         labels: Its labels.
         split: What it was trained and measured on.
         scores: Its scores beside chance, one line, or `""` where it was not measured.
+        notes: What was out of the ordinary in its training, a sentence each.
     """
+    training = "## Training\n\n" + "".join(f"- {note}\n" for note in notes) + "\n" if notes else ""
     warnings = "".join(f"- {warning}\n" for warning in split.warnings)
     return f"""# ViT-SER {role}, trained on {split.corpus.name}
 
@@ -45,7 +53,7 @@ image in vertical patches (Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.202
 
 WA is accuracy over clips, UA the mean of the classes' recalls.
 
-## Data
+{training}## Data
 
 {split.description}
 

@@ -121,6 +121,11 @@ def complete_or_warn(folder: RunFolder, section: TrackingSection) -> None:
         )
 
 
+def forget(folder: RunFolder) -> None:
+    """Has the run logged as a new one."""
+    (folder.path / _STATE).unlink(missing_ok=True)
+
+
 class RunTracking:
     """Logs a run folder's run and its stages, as `Tracker` does.
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from keras_vitser.distillation import Distiller, halving_schedule
 from keras_vitser.distillation.checkpoints import Checkpoints
+from keras_vitser.distillation.divergence import ANSWER, FiniteLosses
 from keras_vitser.distillation.epochs import epochs_of
 from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.evaluation import Scores, score
@@ -78,7 +80,8 @@ def match_features(
 ) -> None:
     """Stage (b): the student learns the teacher's feature map; no labels, nothing to choose an epoch by."""
     distiller = Distiller(teacher, student, alpha=1.0, label_weight=0.0)
-    _distill(distiller, train, "matching", settings, [], seed, watcher, store)
+    answering = _Answering(student, train.images[:_PREDICTION_BATCH])
+    _distill(distiller, train, "matching", settings, [answering], seed, watcher, store)
 
 
 def tune_student(
@@ -126,7 +129,7 @@ class BestEpoch(keras.callbacks.Callback):
 
     Best is the highest unweighted accuracy; of equals, the lowest cross-entropy. Adds
     `validation_weighted_accuracy`, `validation_unweighted_accuracy` and
-    `validation_loss` to the epoch's logs.
+    `validation_loss` to the epoch's logs, or a `validation_loss` of NaN alone where an answer is not finite.
 
     Args:
         network: The network that is measured.
@@ -149,6 +152,9 @@ class BestEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         scores = self._score()
+        if scores is None:
+            logs["validation_loss"] = math.nan
+            return
         logs["validation_loss"] = scores.log_loss
         logs["validation_weighted_accuracy"] = scores.weighted_accuracy
         logs["validation_unweighted_accuracy"] = scores.unweighted_accuracy
@@ -168,10 +174,25 @@ class BestEpoch(keras.callbacks.Callback):
             best, *self._weights = arrays
             self._best = tuple(float(number) for number in best)
 
-    def _score(self) -> Scores:
+    def _score(self) -> Scores | None:
         logits = in_full_batches(self._network, self._validation.images, self._told)
+        if not np.isfinite(logits).all():
+            return None
         names = [str(index) for index in range(logits.shape[1])]
         return score(self._validation.labels, probabilities(logits), names)
+
+
+class _Answering(keras.callbacks.Callback):
+    """Says in an epoch's logs where the answers to some images are not finite: no loss shows what its last step did."""
+
+    def __init__(self, network: keras.Model, images: np.ndarray):
+        super().__init__()
+        self._network = network
+        self._images = images
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(in_full_batches(self._network, self._images)).all():
+            logs[ANSWER] = math.nan
 
 
 class _Clock(keras.callbacks.Callback):
@@ -240,7 +261,8 @@ def _fit(network, batches, stage, settings, callbacks, watcher, store, **kwargs)
         return
     schedule = halving_schedule(settings.learning_rate, settings.halve_every)
     clock = _Clock()
-    callbacks = [schedule, clock, *callbacks, _Progress(stage, settings, batches, watcher, clock)]
+    progress = _Progress(stage, settings, batches, watcher, clock)
+    callbacks = [schedule, clock, *callbacks, FiniteLosses(stage), progress]
     data = epochs_of(batches, settings.batch_size, seed=0)
     resumable_fit(network, data, epochs=settings.epochs, store=store, callbacks=callbacks, verbose=0, **kwargs)
 

@@ -95,7 +95,8 @@ def tune(
         UnreadableRecordingsError: Recordings cannot be read; the message names them all.
         ProtocolError: The protocol chooses by the test part, or the corpus cannot be split so.
         RunFolderError: The folder is no search, is worked in, cannot be written, or the recordings are others.
-        TuningError: No trial succeeded, three in a row failed, or the processes of a search keep ending.
+        TuningError: No trial succeeded, three in a row failed (which one that diverges does not), or the processes of a
+            search keep ending.
 
     Example:
         >>> import tempfile
@@ -155,8 +156,17 @@ def _followed(work, folder: RunFolder, hypermodel: ViTSERHyperModel, split: Spli
         if isinstance(error, OSError) and not isinstance(error, KerasViTSERError):
             raise folder.cannot_be_written(error) from error
         raise
-    follower.end()
+    follower.end(failed=not search.best)
+    if not search.best:
+        raise TuningError(f"{folder.path}: {_nothing_found(search)}")
     return search
+
+
+def _nothing_found(search: Search) -> str:
+    trials, diverged = search.trials, [trial for trial in search.trials if trial.status == "diverged"]
+    if trials and len(diverged) == len(trials):
+        return f"all {len(trials)} trials diverged; search lower learning rates. The last: {trials[-1].message}"
+    return f"no trial succeeded; the last: {trials[-1].message if trials else 'there was none'}"
 
 
 def _begin(config: Config, data, runs, progress) -> tuple[RunFolder, Config, Split]:
@@ -188,8 +198,7 @@ def _finish(folder: RunFolder, hypermodel: ViTSERHyperModel, split: Split) -> Se
     search = _result(folder, hypermodel, split)
     write_table(folder, list(search.trials))
     if not search.best:
-        message = search.trials[-1].message if search.trials else "there was none"
-        raise TuningError(f"{folder.path}: no trial succeeded; the last: {message}")
+        return search
     best = search.best[0]
     config = hypermodel.config.with_values(best.values)
     accuracy = 100 * best.best[OBJECTIVE]

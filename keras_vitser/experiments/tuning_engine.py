@@ -17,10 +17,10 @@ from pathlib import Path
 import keras
 import keras_tuner
 
-from keras_vitser.errors import TuningError
+from keras_vitser.errors import DivergedError, TuningError
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
-from keras_vitser.experiments.tuning_trials import EPOCHS, ERROR, OBJECTIVE
+from keras_vitser.experiments.tuning_trials import DIVERGED, EPOCHS, ERROR, OBJECTIVE
 from keras_vitser.files import strict_json, whole_file
 
 ALONE, CHIEF, WORKER = "alone", "chief", "worker"
@@ -29,6 +29,7 @@ _FAILURES_IN_A_ROW = 3
 _IDLE_SECONDS = 0.5
 _LOOK_SECONDS = 2.0
 _ENDED = ("COMPLETED", "FAILED")
+_WORST = -1.0  # the score of a trial that diverged: below any UA
 WEIGHTS = "checkpoint.weights.h5"
 
 
@@ -123,7 +124,7 @@ class SearchTuner(keras_tuner.Tuner):
     def on_trial_begin(self, trial):
         self._idle = False
         folder = Path(self.get_trial_dir(trial.trial_id))
-        for name in (EPOCHS, ERROR):
+        for name in (EPOCHS, ERROR, DIVERGED):
             (folder / name).unlink(missing_ok=True)  # of a process that was killed
         self.look()
 
@@ -136,6 +137,7 @@ class SearchTuner(keras_tuner.Tuner):
             keras.utils.clear_session()  # networks of earlier trials
             network = self.hypermodel.build(trial.hyperparameters)
             if "tuner/trial_id" in values:
+                self._refuse_diverged(values["tuner/trial_id"])
                 network.optimizer.build(network.trainable_variables)  # its state is in the file too
                 network.load_weights(Path(self.get_trial_dir(values["tuner/trial_id"])) / WEIGHTS)
             scores = self.hypermodel.fit(
@@ -151,15 +153,22 @@ class SearchTuner(keras_tuner.Tuner):
             )
             if "tuner/epochs" in values:
                 network.save_weights(folder / WEIGHTS)
+        except DivergedError as error:
+            _write_line(folder / DIVERGED, str(error))
+            return {OBJECTIVE: _WORST}
         except Exception as error:
             text = str(error)
             if not isinstance(error, keras_tuner.errors.FailedTrialError):
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 text = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-            with whole_file(folder / ERROR) as part:
-                part.write_text(" ".join(text.split())[:500], encoding="utf-8")
+            _write_line(folder / ERROR, text)
             raise
         return scores
+
+    def _refuse_diverged(self, name):
+        """Where all trials of a round diverged, Hyperband promotes one of them."""
+        if (Path(self.get_trial_dir(name)) / DIVERGED).exists():
+            raise DivergedError(f"trial {name}, which it was to go on with, diverged")
 
     def on_trial_end(self, trial):
         super().on_trial_end(trial)
@@ -168,6 +177,11 @@ class SearchTuner(keras_tuner.Tuner):
         if self._failures == _FAILURES_IN_A_ROW:
             why = (Path(self.get_trial_dir(trial.trial_id)) / ERROR).read_text(encoding="utf-8")
             raise TuningError(f"{_FAILURES_IN_A_ROW} trials in a row failed, so the search stopped; the last: {why}")
+
+
+def _write_line(path, text):
+    with whole_file(path) as part:
+        part.write_text(" ".join(text.split())[:500], encoding="utf-8")
 
 
 class _Diary(keras.callbacks.Callback):

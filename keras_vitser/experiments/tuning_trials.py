@@ -13,10 +13,10 @@ from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tracking import Tracker
 
-EPOCHS, ERROR = "epochs.jsonl", "error.txt"  # in KerasTuner's folder of a trial
+EPOCHS, ERROR, DIVERGED = "epochs.jsonl", "error.txt", "diverged.txt"  # in KerasTuner's folder of a trial
 OBJECTIVE = "validation_unweighted_accuracy"
 _TRACKING = "tracking.json"
-_ENDED = ("completed", "failed")
+_ENDED = ("completed", "diverged", "failed")
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,10 @@ class Trial:
 
     Attributes:
         name: Its number in the search, with leading zeros.
-        status: `completed`, `failed` or `running`.
+        status: `completed`, `diverged`, `failed` or `running`.
         values: The setting, by dotted config key.
         rows: A dict an epoch: losses, validation scores, seconds.
-        message: Why it failed, one line.
+        message: Why it failed or diverged, one line.
 
     Example:
         >>> Trial("00", "running", {"student.depth": 2}, ()).best is None
@@ -77,8 +77,10 @@ def read_trials(folder: RunFolder, exact: Callable[[str, Any], Any]) -> list[Tri
         values = state["hyperparameters"]["values"]
         values = {key: exact(key, value) for key, value in values.items() if not key.startswith("tuner/")}
         status = state["status"].lower()
-        error = path.parent / ERROR
-        message = error.read_text(encoding="utf-8").strip() if status == "failed" and error.exists() else ""
+        if status == "completed" and (path.parent / DIVERGED).exists():  # to KerasTuner it is done, and the worst
+            status = "diverged"
+        error = path.parent / {"failed": ERROR, "diverged": DIVERGED}.get(status, "")
+        message = error.read_text(encoding="utf-8").strip() if error.is_file() else ""
         trials.append(Trial(state["trial_id"], status, values, _rows(path.parent / EPOCHS), message))
     return trials
 
@@ -174,7 +176,7 @@ class _Tracking:
             if trial.status in _ENDED:
                 self._ended.add(trial.name)
                 tracker.tags({"status": trial.status} | ({"message": trial.message} if trial.message else {}))
-                tracker.end(failed=trial.status == "failed")
+                tracker.end(failed=trial.status != "completed")
 
     def end(self, failed: bool) -> None:
         for name in ("trials.csv", "best.yaml"):
@@ -205,8 +207,8 @@ def _rows(path: Path) -> tuple[dict[str, float], ...]:
 
 def _log(trial: Trial) -> None:
     values = ", ".join(f"{key} {value}" for key, value in trial.values.items())
-    if trial.status == "failed":
-        log.warning("trial %s failed (%s); %s", trial.name, trial.message or "no message", values)
+    if trial.status != "completed":
+        log.warning("trial %s %s (%s); %s", trial.name, trial.status, trial.message or "no message", values)
         return
     accuracy = 100 * trial.best[OBJECTIVE]
     words = "trial %s: validation UA %.1f %%, epochs %d, %.0f s; %s"

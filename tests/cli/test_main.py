@@ -98,6 +98,7 @@ class TestFaults:
         ("error", "code", "line"),
         [
             (keras_vitser.errors.ConfigError("a\nb"), 2, "error: a b"),
+            (keras_vitser.errors.DivergedError("stage a diverged"), 1, "error: stage a diverged"),
             (PermissionError(13, "Permission denied", "x"), 1, "error: [Errno 13] Permission denied: 'x'"),
             (MemoryError(), 1, "error: MemoryError"),
             (RuntimeError("oh"), 1, "error: RuntimeError: oh (our fault; --debug shows where)"),

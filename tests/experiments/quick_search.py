@@ -11,6 +11,7 @@ import time
 
 import keras
 
+from keras_vitser.errors import DivergedError
 from tests.experiments.made_up import TINY
 
 OBJECTIVE = "validation_unweighted_accuracy"
@@ -44,6 +45,8 @@ def build(self, hp):
 
 def fit(self, hp, model, x, y, *, validation_data, epochs=None, initial_epoch=0, callbacks=(), verbose=0):
     config = self.config_of(hp)
+    if config.stages.student.learning_rate > HIGHEST_RATE:
+        raise DivergedError("stage student diverged: the loss of epoch 1 is nan")
     reached = score({key: config.value_at(key) for key in config.tuning.space})
     for epoch in range(initial_epoch, epochs or config.tuning.epochs):
         for callback in callbacks:
@@ -56,6 +59,7 @@ def fit(self, hp, model, x, y, *, validation_data, epochs=None, initial_epoch=0,
 
 
 PAUSE = 0.0
+HIGHEST_RATE = 1.0  # a trial with a higher one diverges
 
 if __name__ == "__main__":
     from keras_vitser.experiments import tuning_part

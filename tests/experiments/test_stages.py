@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_vitser.distillation import Distiller
+from keras_vitser.errors import DivergedError
 from keras_vitser.experiments import stages
 from keras_vitser.experiments.config import StageSection, StudentStage, TeacherStage
 from keras_vitser.experiments.stages import BestEpoch, Part, Watcher, in_full_batches, probabilities
@@ -218,10 +219,30 @@ class TestBestEpoch:
         callback.on_train_end()
         np.testing.assert_array_equal(model.get_weights()[0], np.array([[1e-3, 0.0]], "float32"))
 
+    def test_answers_that_are_not_finite_have_no_score_and_are_no_best(self, model):
+        logs, kept = self.epochs(model, [[1.0, 0.0], [np.inf, 0.0], [np.nan, 0.0]])
+        assert [list(row) for row in logs[1:]] == [["validation_loss"]] * 2
+        assert np.isnan([row["validation_loss"] for row in logs]).tolist() == [False, True, True]
+        assert kept == [1.0, 0.0]
+
     def test_without_an_epoch_nothing_is_changed(self, model):
         before = weights(model)
         BestEpoch(model, self.VALIDATION).on_train_end()
         assert same(before, weights(model))
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.parametrize(("stage", "what"), [("teacher", "the validation loss"), ("matching", "an answer")])
+def test_a_stage_whose_only_step_is_too_large_has_diverged(trained, stage, what):
+    """Its one loss is finite, and so are its weights."""
+    rows, settings = [], TeacherStage(epochs=1, batch_size=CLIPS, learning_rate=1e30)
+    if stage == "teacher":
+        train, arguments = stages.train_teacher, (network("teacher", CLASSES), trained.train, trained.validation)
+    else:
+        train, arguments = stages.match_features, (trained.teacher, network("student", CLASSES), trained.train)
+    with pytest.raises(DivergedError, match=rf"stage {stage} diverged: {what} of epoch 1 is nan, at .* 1e\+30"):
+        train(*arguments, settings, 0, Watcher(epoch=rows.append))
+    assert rows == []
 
 
 def test_no_epochs_train_nothing():

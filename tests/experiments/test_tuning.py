@@ -1,5 +1,6 @@
 """The hypermodel, on each backend; and what a search is begun with."""
 
+import csv
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from tests.requirements import require
 
 keras_tuner = require("tune")
 
-from keras_vitser.errors import ProtocolError, RunFolderError, TuningError
+from keras_vitser.errors import DivergedError, ProtocolError, RunFolderError, TuningError
 from keras_vitser.experiments import load_config, run, stages, tuning
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.preparation import front_end_of, split_of
@@ -185,6 +186,39 @@ def test_real_trials(algorithm, tmp_path):
         first = next(trial for trial in search.trials if trial.values == promoted.values)
         assert first.rank == max(trial.rank for trial in search.trials[:3])
         assert promoted.rows[0]["loss"] < first.rows[0]["loss"]
+
+
+@pytest.mark.backends("tensorflow", "jax", "torch")
+def test_a_trial_diverges_at_its_first_loss_that_is_not_finite(tmp_path):
+    rates = {"tuning.space": {"stages.student.learning_rate": [1e30]}}
+    model = ViTSERHyperModel(load_config(None, OVERRIDES | rates), 2)
+    hp = keras_tuner.HyperParameters()
+    network, data, told = model.build(hp), part(0), []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: told.append(logs))
+    validation = data.images, data.labels
+    with pytest.raises(DivergedError, match=r"stage student diverged: .* of epoch 1 is nan, at learning rate 1e\+30"):
+        model.fit(hp, network, data.images, data.labels, validation_data=validation, callbacks=[note], verbose=0)
+    assert told == []
+
+
+@once
+@pytest.mark.backends("tensorflow")
+def test_a_search_whose_trials_all_diverged_ends_with_one_line(tmp_path, quick, monkeypatch, caplog):
+    def fit(*args, **kwargs):
+        raise DivergedError("stage student diverged: the loss of epoch 1 is nan, at learning rate 0.01")
+
+    monkeypatch.setattr(ViTSERHyperModel, "fit", fit)
+    line = r"all 4 trials diverged; search lower learning rates. The last: stage student diverged: the loss of epoch 1"
+    with pytest.raises(TuningError, match=line):
+        tune(None, runs=tmp_path, overrides=OVERRIDES)
+    assert "go on with" not in caplog.text
+    assert caplog.text.count(" diverged (stage student diverged: the loss") == 4
+    (folder,) = tmp_path.iterdir()
+    with (folder / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["status"], row[OBJECTIVE], row["epochs"]) for row in rows] == [("diverged", "", "0")] * 4
+    with pytest.raises(TuningError, match=line):
+        tune(resume=folder)
 
 
 @pytest.mark.more

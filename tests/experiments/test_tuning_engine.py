@@ -1,5 +1,7 @@
 """A search that is stopped at any write goes on; failures are counted. Trials here train nothing."""
 
+import json
+
 import keras
 import pytest
 
@@ -7,7 +9,7 @@ from tests.requirements import require
 
 require("tune")
 
-from keras_vitser.errors import TuningError
+from keras_vitser.errors import DivergedError, TuningError
 from keras_vitser.experiments import load_config, stages, tuning_engine, tuning_trials
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel
@@ -138,6 +140,68 @@ def test_three_failures_in_a_row_end_it(tmp_path, monkeypatch):
     with pytest.raises(TuningError, match=r"3 trials in a row failed.*ValueError: always"):
         search(tmp_path)
     assert [trial.status for trial in read_all(tmp_path)] == ["failed"] * 3
+
+
+class TestDivergence:
+    """A trial that diverges is done, and the worst."""
+
+    @pytest.fixture
+    def diverging(self, monkeypatch):
+        """Has trials diverge, by their number in the order that they are trained."""
+
+        def choose(numbers):
+            def fit(self, hp, *args, **kwargs):
+                trained.append(dict(hp.values))
+                if len(trained) - 1 in numbers:
+                    raise DivergedError("stage student diverged:\nthe loss of epoch 1 is nan")
+                return quick_search.fit(self, hp, *args, **kwargs)
+
+            trained = []
+            monkeypatch.setattr(ViTSERHyperModel, "fit", fit)
+            return trained
+
+        return choose
+
+    @pytest.mark.parametrize("algorithm", ["random", "bayesian"])
+    def test_many_in_a_row_do_not_end_a_search(self, algorithm, tmp_path, diverging):
+        diverging(range(4))
+        trials = search(tmp_path, algorithm, trials=6)
+        assert [trial.status for trial in trials] == [*["diverged"] * 4, *["completed"] * 2]
+        assert trials[0].message == "stage student diverged: the loss of epoch 1 is nan"
+        assert {trial.status for trial in tuning_trials.ranked(trials)} == {"completed"}
+
+    def test_hyperband_never_prefers_it(self, tmp_path, diverging):
+        diverging([0])
+        trials = search(tmp_path, "hyperband", trials=4)
+        assert [trial.status for trial in trials] == ["diverged", *["completed"] * 3]
+        assert [[row["epoch"] for row in trial.rows] for trial in trials] == [[], [1], [1], [2, 3]]
+        assert trials[3].values == max(trials[1:3], key=lambda trial: trial.rank).values
+
+    def test_hyperband_ends_where_a_whole_round_diverged(self, tmp_path, diverging):
+        trained = diverging(range(3))
+        trials = search(tmp_path, "hyperband", trials=4)
+        assert [trial.status for trial in trials] == ["diverged"] * 4
+        assert "which it was to go on with, diverged" in trials[3].message
+        assert len(trained) == 3
+
+    def test_to_bayesian_search_it_is_worse_than_any_other(self, tmp_path, diverging):
+        diverging([1])
+        search(tmp_path, "bayesian", trials=3)
+        states = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("tuning/trial_*/trial.json"))]
+        assert [state["status"] for state in states] == ["COMPLETED"] * 3
+        assert states[1]["score"] < 0 <= min(states[0]["score"], states[2]["score"])
+
+    def test_one_of_a_killed_process_is_tried_again_and_may_succeed(self, tmp_path, diverging, monkeypatch):
+        diverging([0])
+
+        def stops(*args):
+            raise Stopped
+
+        with monkeypatch.context() as patched:
+            patched.setattr(tuning_engine._Random, "end_trial", stops)
+            with pytest.raises(Stopped):
+                search(tmp_path)
+        assert [trial.status for trial in search(tmp_path)] == ["completed"] * 4
 
 
 def test_a_trial_that_ends_its_process_is_given_up(tmp_path):

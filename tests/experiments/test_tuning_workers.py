@@ -103,6 +103,15 @@ class TestRealChief:
         stated = OVERRIDES["tuning.space"]["student.dropout"]
         assert all(trial.values["student.dropout"] in stated for trial in search.trials), "sent in 32 bits"
 
+    @pytest.mark.backends("tensorflow")
+    def test_trials_that_diverge_in_a_worker_do_not_end_it(self, tmp_path, processes, quick):
+        rates = {"tuning.space": {"stages.student.learning_rate": [10.0, 20.0, 30.0, 40.0, 1e-3]}}
+        search = tune(None, runs=tmp_path, overrides=OVERRIDES | rates | {"tuning.trials": 5}, workers=1)
+        statuses = {trial.values["stages.student.learning_rate"]: trial.status for trial in search.trials}
+        assert statuses == dict.fromkeys((10.0, 20.0, 30.0, 40.0), "diverged") | {1e-3: "completed"}
+        assert len(processes.ids["worker1"]) == 1
+        assert load_config(search.best_config).stages.student.learning_rate == 1e-3
+
     def test_where_the_launcher_is_killed_all_end_and_the_search_goes_on(self, tmp_path, quick, monkeypatch):
         code = textwrap.dedent(f"""
             import logging
