@@ -1,13 +1,14 @@
 """`keras-vitser train`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
+from keras_vitser.cli.console import BACKEND_HELP, out, program, progress_bars, show_log, starting
 from keras_vitser.cli.overrides import BATCH_SIZE, EPOCHS, PROTOCOL, SEED, SET, overrides_of
 from keras_vitser.errors import ConfigError
 
@@ -41,7 +42,7 @@ def train(
             raise ConfigError("--resume goes on with a run as it began; leave out the config and all that changes it")
         chosen = choose_backend(backend or backend_of(resume))
         show_log()
-        with working(f"starting {chosen}"):
+        with starting(chosen):
             from keras_vitser import experiments
 
         with progress_bars() as progress:
@@ -54,7 +55,7 @@ def train(
         config, overrides = "folder", _for_own_recordings(data) | overrides
     chosen = choose_backend(backend)
     show_log()
-    with working(f"starting {chosen}"):
+    with starting(chosen):
         from keras_vitser import experiments
 
     with progress_bars() as progress:
@@ -68,8 +69,37 @@ def _show(run, as_json: bool) -> None:
         print(json.dumps(answer, ensure_ascii=False))
         return
     for role, sentence in run.sentences.items():
-        out.print(f"{role}: {sentence}", markup=False)
+        out.print(f"{role.replace('_', ' ')}: {sentence}", markup=False)
     out.print(f"report: {run.folder / 'report.html'}\nmodel: {run.model_folder}", markup=False)
+    if run.answers:
+        _show_answers(run.answers)
+        _show_next(run)
+
+
+def _show_answers(answers) -> None:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    table = Table(Column("test clip", overflow="fold"), "class", "answer", "probability", box=None, pad_edge=False)
+    for answered in answers:
+        said = Text(answered.answer, "green" if answered.is_right else "red")
+        table.add_row(Text(str(answered.path)), Text(answered.label), said, f"{answered.probability:.2f}")
+    out.print("\nThe student hears one clip of each class that was kept for the test:")
+    out.print(table)
+
+
+def _show_next(run) -> None:
+    name, place = program(), shlex.quote(str(run.folder))
+    clip = shlex.quote(str(run.answers[0].path))
+    data = "" if run.data is None else f" --data {shlex.quote(str(run.data))}"
+    lines = (
+        ("this clip again, or one of your own", f"{name} predict {clip} --model {place}/model"),
+        ("the same but for one thing", f"{name} train {place}/config.yaml{data} --set student.depth=1"),
+        ("for TensorFlow Serving", f"{name} export {place} --to {place}/serving/vit_ser --version 1"),
+    )
+    out.print("\nTo try next:")
+    for what, line in lines:
+        out.print(f"  {line}  # {what}", markup=False)
 
 
 def _for_own_recordings(data: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from keras_vitser.experiments import preparation, provenance, stages
 from keras_vitser.experiments.config import Config, NetworkSection
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.model_card import model_card
-from keras_vitser.experiments.run_folder import RunFolder, environment
+from keras_vitser.experiments.run_folder import ROLES, RunFolder, environment
 from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn
 from keras_vitser.experiments.system_metrics import SystemMetrics
 from keras_vitser.files import sha256
@@ -41,14 +41,42 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Answered:
+    """What the student says of a test clip.
+
+    Attributes:
+        path: The recording.
+        label: Its class.
+        answer: The class that the student names.
+        probability: That of the class named, 0..1.
+
+    Example:
+        >>> Answered(Path("speaker6/anger_1.wav"), "anger", "anger", 0.98).is_right
+        True
+    """
+
+    path: Path
+    label: str
+    answer: str
+    probability: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether that is its class."""
+        return self.label == self.answer
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished run.
 
     Attributes:
         folder: The run folder.
         metrics: What `metrics.json` holds: `protocol`, `leaky`, and the scores of `teacher`
-            and `student`, with chance.
+            and `student`, and with `stages.compare_alone` of `student_alone`, with chance.
         sentences: The scores as one line a network.
+        answers: What the student says of the first test clip of each class; of a run that had ended before, nothing.
+        data: Where the recordings are, as it was given.
 
     Example:
         >>> Run(Path("runs/one"), {}, {}).model_folder.as_posix()
@@ -58,6 +86,8 @@ class Run:
     folder: Path
     metrics: dict[str, Any]
     sentences: dict[str, str]
+    answers: tuple[Answered, ...] = ()
+    data: str | os.PathLike | None = None
 
     @property
     def model_folder(self) -> Path:
@@ -157,7 +187,7 @@ def resume(
     if folder.finished:
         log.info("run %s came to its end; nothing is left to do", folder.path)
         metrics = folder.read_json("metrics.json")
-        roles = [role for role in ("teacher", "student") if role in metrics]
+        roles = [role for role in ROLES if role in metrics]
         return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
     with folder.lock():
         config = load_config(folder.path / "config.yaml")
@@ -175,6 +205,7 @@ class _Prepared:
     front_end: LogMelImage
     given: "dict[str, _Given]"
     networks: dict[str, keras.Model]
+    data: str | os.PathLike | None
 
 
 def _prepare(config: Config, data: str | os.PathLike | None) -> _Prepared:
@@ -184,7 +215,7 @@ def _prepare(config: Config, data: str | os.PathLike | None) -> _Prepared:
     for network in given.values():
         provenance.refuse_leaks(network.recognizer.provenance, split, network.source)
     keras.utils.set_random_seed(config.seed)
-    return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given))
+    return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given), data)
 
 
 def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int, int], None]) -> Run:
@@ -241,7 +272,7 @@ def _given_networks(config: Config, front_end: LogMelImage) -> dict[str, _Given]
 def _networks(
     config: Config, labels: tuple[str, ...], front_end: LogMelImage, given: dict[str, _Given]
 ) -> dict[str, keras.Model]:
-    """Teacher and student as they stand before training."""
+    """Teacher and student, and the one to compare with, as they stand before training."""
 
     def arguments(section: NetworkSection) -> dict[str, Any]:
         return {"num_classes": len(labels), "image_size": front_end.image_size, **section.model_dump()}
@@ -253,7 +284,11 @@ def _networks(
     student = ViTSER.student(**arguments(config.student))
     if "student" in given:
         provenance.take_weights(student, labels, given["student"].recognizer)
-    return {"teacher": teacher, "student": student}
+    networks = {"teacher": teacher, "student": student}
+    if config.stages.compare_alone:
+        networks["student_alone"] = ViTSER.student(**arguments(config.student), name="student_alone")
+        networks["student_alone"].set_weights(student.get_weights())
+    return networks
 
 
 class _Experiment:
@@ -261,6 +296,7 @@ class _Experiment:
 
     def __init__(self, prepared: _Prepared, folder: RunFolder, tracking: RunTracking, progress):
         self.config = prepared.config
+        self.data = prepared.data
         self.split = prepared.split
         self.given = prepared.given
         self.networks = prepared.networks
@@ -275,7 +311,7 @@ class _Experiment:
         job |= {f"given {role}": given.sha256 for role, given in self.given.items()}
         self.stores = {
             stage: Checkpoints(folder.checkpoints, stage, job, self.config.stages.save_interval)
-            for stage in ("teacher", "matching", "student")
+            for stage in ("teacher", "matching", *list(self.networks)[1:])
         }
 
     def run(self) -> Run:
@@ -290,7 +326,7 @@ class _Experiment:
         return finished
 
     def _measure(self, role: str, images) -> np.ndarray:
-        told = functools.partial(self.progress, f"test of the {role}")
+        told = functools.partial(self.progress, f"test of the {_said(role)}")
         return stages.probabilities(stages.in_full_batches(self.networks[role], images, told))
 
     def _train_teacher(self, train, validation) -> None:
@@ -310,6 +346,11 @@ class _Experiment:
         stages.tune_student(
             teacher, student, train, validation, settings.student, seed, self.watcher, self.stores["student"]
         )
+        if alone := self.networks.get("student_alone"):
+            store = self.stores["student_alone"]
+            stages.tune_student(
+                teacher, alone, train, validation, settings.student_alone, seed, self.watcher, store, "student_alone"
+            )
 
     def _begin(self, stage: str, ended: int) -> None:
         self.folder.keep_progress(stage, ended)
@@ -353,7 +394,7 @@ class _Experiment:
             store.keep_newest()
         shutil.rmtree(folder.checkpoints / FEATURES, ignore_errors=True)
         self._write_pictures_and_report(scores)
-        return Run(folder.path, metrics, sentences)
+        return Run(folder.path, metrics, sentences, _first_answers(split, probabilities["student"]), self.data)
 
     def _save_networks(self, sentences) -> None:
         own = provenance.of_split(self.split, [given.recognizer for given in self.given.values()])
@@ -367,6 +408,8 @@ class _Experiment:
                 history = self.given["teacher"].recognizer.provenance
             if place.exists():  # whole, from before the run was stopped
                 continue
+            if role == "student" and "student_alone" in sentences:
+                line += f"\n\nThe same network trained without a teacher: {sentences['student_alone']}"
             card = model_card(role, self.networks[role], labels[role], self.split, line)
             Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
 
@@ -375,10 +418,10 @@ class _Experiment:
         names = list(split.corpus.labels)
         pictures = {}
         for role, values in scores.items():
-            title = f"{role.capitalize()}, {split.protocol}" + (" (leaky)" if split.leaky else "")
+            title = f"{_said(role).capitalize()}, {split.protocol}" + (" (leaky)" if split.leaky else "")
             path = folder.figures / f"confusion_{role}.png"
             save_figure(confusion_figure(values, names, title), path)
-            pictures[f"Confusion matrix of the {role}"] = path
+            pictures[f"Confusion matrix of the {_said(role)}"] = path
         if rows := folder.progress():
             path = folder.figures / "learning_curves.png"
             save_figure(learning_curves_figure(rows), path)
@@ -398,6 +441,19 @@ class _Experiment:
             environment=environment(),
             notes=[f"Recordings: {split.corpus.name}. Terms: {split.corpus.terms}"],
         )
+
+
+def _first_answers(split: Split, probabilities: np.ndarray) -> tuple[Answered, ...]:
+    answers = {}
+    for example, values in zip(split.test, probabilities, strict=True):
+        clip, best = example.clip, int(values.argmax())
+        if example.copy == 0 and clip.label not in answers:
+            answers[clip.label] = Answered(clip.path, clip.label, split.corpus.labels[best], float(values[best]))
+    return tuple(answers[label] for label in split.corpus.labels if label in answers)
+
+
+def _said(role: str) -> str:
+    return role.replace("_", " ")
 
 
 def _settings(front_end: LogMelImage) -> dict[str, Any]:
