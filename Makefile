@@ -1,4 +1,4 @@
-# make demo   train on generated voices, measure, and hear one clip
+# make demo   train on generated voices, measure on a voice never heard, and hear a clip of each class
 # make test   lint, import rules, and the tests on TensorFlow, JAX and PyTorch
 # make test-long   the checks that take minutes, and are left out of make test
 # Each makes .venv and installs what it needs; the second time, nothing.
@@ -26,8 +26,6 @@ export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORF
 
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
-	$(BIN)/keras-vitser predict "$$($(BIN)/python -c 'from keras_vitser import corpora; print(corpora.load("demo").clips[-1].path)')" \
-		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
 
 # Two at a time, as most of a test keeps one core busy, the longest first; each one's output comes when it ends (GNU
 # Make 4).
