@@ -43,11 +43,11 @@ def train(
         chosen = choose_backend(backend or backend_of(resume))
         show_log()
         with starting(chosen):
-            from keras_vitser import experiments
+            from keras_vitser.experiments import resume as go_on
 
         with progress_bars() as progress:
-            run = experiments.resume(resume, data, progress=progress)
-        _show(run, as_json)
+            finished = go_on(resume, data, progress=progress)
+        _show(finished, as_json)
         return
     if config is None and data is None:
         raise ConfigError("say what to train on: a config (keras-vitser train demo), or --data FOLDER, or both")
@@ -56,11 +56,11 @@ def train(
     chosen = choose_backend(backend)
     show_log()
     with starting(chosen):
-        from keras_vitser import experiments
+        from keras_vitser.experiments import run
 
     with progress_bars() as progress:
-        run = experiments.run(config, data, runs=runs, overrides=overrides, progress=progress)
-    _show(run, as_json)
+        finished = run(config, data, runs=runs, overrides=overrides, progress=progress)
+    _show(finished, as_json)
 
 
 def _show(run, as_json: bool) -> None:

@@ -131,6 +131,7 @@ def run(
         >>> tiny = {"n_mels": 16, "frames": 16}
         >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
         >>> overrides = {"front_end": tiny, "teacher": network, "student": network, "tracking.enabled": False}
+        >>> overrides["stages.compare_alone"] = False
         >>> overrides |= {f"stages.{stage}.epochs": 1 for stage in ("teacher", "matching", "student")}
         >>> finished = run("demo", runs=tempfile.mkdtemp(), overrides=overrides)
         >>> finished.metrics["student"]["clips"], finished.metrics["student"]["chance"]["uniform"]
@@ -177,6 +178,7 @@ def resume(
         >>> tiny = {"n_mels": 16, "frames": 16}
         >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
         >>> quick |= {"front_end": tiny, "teacher": network, "student": network, "tracking.enabled": False}
+        >>> quick["stages.compare_alone"] = False
         >>> finished = run("demo", runs=runs, overrides=quick | {"stages.student.epochs": 1})
         >>> resume(finished.folder).metrics == finished.metrics
         True
