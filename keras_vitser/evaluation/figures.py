@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _DPI = 120
 _CELL = 0.55  # inches a class
+_WIDEST = 13.2  # inches; a wider picture is shrunk by the page until nobody can read it
 _CHARACTER = 0.085  # inches, of the default font at 10 points
 _NAME_LENGTH = 22  # characters a line of a class name
 _STAGES = {
@@ -103,7 +104,7 @@ def learning_curves_figure(progress: list[dict[str, Any]]) -> "Figure":
         )
     has_accuracies = any(key in row for row in progress for key in _ACCURACIES)
     height = 2 if has_accuracies else 1
-    figure = new_figure((4.4 * len(stages), 3.2 * height))
+    figure = new_figure((min(4.4 * len(stages), _WIDEST), 3.2 * height))
     grid = figure.add_gridspec(height, len(stages))
     for column, stage in enumerate(stages):
         axes = figure.add_subplot(grid[0, column])
