@@ -468,7 +468,7 @@ class TestSearchSpace:
         config = load_config("demo", {"tuning.space.student.depth": [1, 2]})
         assert config.tuning.space == {"student.depth": [1, 2]}
         changed = config.with_values({"student.patch_width": 8, "stages.student.learning_rate": 0.5})
-        assert changed.student.patch_size == (128, 8)
+        assert changed.student.patch_size == (64, 8)
         assert changed.value_at("student.patch_width") == 8
         assert changed.stages.student.learning_rate == 0.5
         assert load_config(changed) == changed
