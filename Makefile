@@ -1,4 +1,4 @@
-# make demo        train on generated voices, measure, and hear one clip
+# make demo        train on generated voices, measure on a voice never heard, and hear a clip of each class
 # make test        lint, import rules, and the tests on TensorFlow, JAX and PyTorch: 20 minutes on two cores at most
 # make test-more   whole processes, KServe, tensorflow-io, Ray, hubs, browser, notebooks: 25 minutes more at most
 # make test-long   the checks that take minutes each, and are left out of both
@@ -43,8 +43,6 @@ MORE := more-tensorflow tfio more-jax more-torch kserve
 
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
-	$(BIN)/keras-vitser predict "$$($(BIN)/python -c 'from keras_vitser import corpora; print(corpora.load("demo").clips[-1].path)')" \
-		--model "$$(ls -td runs/*_demo_*/ | head -n 1)model"
 
 test:
 	@$(call timed,installing,$(MAKE) --no-print-directory install-test)

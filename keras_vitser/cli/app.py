@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import PREDICTION, choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, show_log, working
+from keras_vitser.cli.console import BACKEND_HELP, show_log, starting
 
 
 def app(
@@ -22,7 +22,7 @@ def app(
     """
     chosen = choose_backend(backend, PREDICTION)
     show_log()
-    with working(f"starting {chosen}"):
+    with starting(chosen):
         from keras_vitser.recognizer import Recognizer
         from keras_vitser.serving import app as page
 

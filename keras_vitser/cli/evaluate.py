@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
+from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, starting
 from keras_vitser.cli.overrides import LABELS_AS_WRITTEN, LEAVE_OUT_UNREADABLE
 from keras_vitser.errors import CorpusError
 from keras_vitser.files import strict_json
@@ -29,7 +29,7 @@ def evaluate(
         raise CorpusError("say what to measure on: --data FOLDER (one folder a class), --corpus NAME --data FOLDER")
     chosen = choose_backend(backend)
     show_log()
-    with working(f"starting {chosen}"):
+    with starting(chosen):
         from keras_vitser import corpora
         from keras_vitser.experiments import evaluate_model
         from keras_vitser.recognizer import Recognizer

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, show_log, working
+from keras_vitser.cli.console import BACKEND_HELP, out, show_log, starting
 from keras_vitser.errors import CheckpointError, ModelFolderError
 
 
@@ -33,7 +33,7 @@ def import_checkpoint(
         raise ModelFolderError(f"{output}: is already there, and nothing is overwritten; choose another name")
     chosen = choose_backend(backend)
     show_log()
-    with working(f"starting {chosen}"):
+    with starting(chosen):
         from keras_vitser.experiments.model_card import imported_model_card
         from keras_vitser.recognizer import Recognizer
 

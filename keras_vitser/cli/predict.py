@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import PREDICTION, choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, fail, out, progress_bars, show_log, working
+from keras_vitser.cli.console import BACKEND_HELP, fail, out, progress_bars, show_log, starting
 from keras_vitser.errors import PredictionError
 from keras_vitser.files import strict_json
 
@@ -53,7 +53,7 @@ def predict(
     _check(sources, manifest, output, as_csv, as_json)
     chosen = choose_backend(backend, PREDICTION)
     show_log()
-    with working(f"starting {chosen}"):
+    with starting(chosen):
         from keras_vitser import prediction
         from keras_vitser.models.presets import is_preset, preset_folder
         from keras_vitser.recognizer import Recognizer

@@ -1,12 +1,13 @@
 """`keras-vitser train`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
+from keras_vitser.cli.console import BACKEND_HELP, out, program, progress_bars, show_log, starting
 from keras_vitser.cli.overrides import (
     BATCH_SIZE,
     EPOCHS,
@@ -57,12 +58,12 @@ def train(
             raise ConfigError("--resume goes on with a run as it began; leave out the config")
         chosen = choose_backend(backend or backend_of(resume))
         show_log()
-        with working(f"starting {chosen}"):
-            from keras_vitser import experiments
+        with starting(chosen):
+            from keras_vitser.experiments import resume as go_on
 
         with progress_bars() as progress:
-            run = experiments.resume(resume, data, overrides=overrides, progress=progress)
-        _show(run, as_json)
+            finished = go_on(resume, data, overrides=overrides, progress=progress)
+        _show(finished, as_json)
         return
     if config is None and data is None:
         raise ConfigError("say what to train on: a config (keras-vitser train demo), or --data FOLDER, or both")
@@ -70,12 +71,12 @@ def train(
         config, overrides = "folder", _for_own_recordings(data, labels_as_written) | overrides
     chosen = choose_backend(backend)
     show_log()
-    with working(f"starting {chosen}"):
-        from keras_vitser import experiments
+    with starting(chosen):
+        from keras_vitser.experiments import run
 
     with progress_bars() as progress:
-        run = experiments.run(config, data, runs=runs, overrides=overrides, progress=progress)
-    _show(run, as_json)
+        finished = run(config, data, runs=runs, overrides=overrides, progress=progress)
+    _show(finished, as_json)
 
 
 def _show(run, as_json: bool) -> None:
@@ -84,10 +85,39 @@ def _show(run, as_json: bool) -> None:
         print(strict_json(answer, ensure_ascii=False))
         return
     for role, sentence in run.sentences.items():
-        out.print(f"{role}: {sentence}", markup=False)
+        out.print(f"{role.replace('_', ' ')}: {sentence}", markup=False)
     if left_out := run.metrics.get("left_out", {}).get("sentence"):
         out.print(f"note: {left_out}", markup=False)
     out.print(f"report: {run.folder / 'report.html'}\nmodel: {run.model_folder}", markup=False)
+    if run.answers:
+        _show_answers(run.answers)
+        _show_next(run)
+
+
+def _show_answers(answers) -> None:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    table = Table(Column("test clip", overflow="fold"), "class", "answer", "probability", box=None, pad_edge=False)
+    for answered in answers:
+        said = Text(answered.answer, "green" if answered.is_right else "red")
+        table.add_row(Text(str(answered.path)), Text(answered.label), said, f"{answered.probability:.2f}")
+    out.print("\nThe student hears one clip of each class that was kept for the test:")
+    out.print(table)
+
+
+def _show_next(run) -> None:
+    name, place = program(), shlex.quote(str(run.folder))
+    clip = shlex.quote(str(run.answers[0].path))
+    data = "" if run.data is None else f" --data {shlex.quote(str(run.data))}"
+    lines = (
+        ("this clip again, or one of your own", f"{name} predict {clip} --model {place}/model"),
+        ("the same but for one thing", f"{name} train {place}/config.yaml{data} --set student.depth=1"),
+        ("for TensorFlow Serving", f"{name} export {place} --to {place}/serving/vit_ser --version 1"),
+    )
+    out.print("\nTo try next:")
+    for what, line in lines:
+        out.print(f"  {line}  # {what}", markup=False)
 
 
 def _for_own_recordings(data: Path, labels_as_written: bool = False) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from keras_vitser.cli.backend import backend_of, choose_backend
-from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, working
+from keras_vitser.cli.console import BACKEND_HELP, out, progress_bars, show_log, starting
 from keras_vitser.cli.overrides import (
     BATCH_SIZE,
     LABELS_AS_WRITTEN,
@@ -62,7 +62,7 @@ def tune(
         raise ConfigError("say what to search with: a config (keras-vitser tune demo), or --resume RUN")
     chosen = choose_backend(backend)
     show_log()
-    with working(f"starting {chosen}"):
+    with starting(chosen):
         from keras_vitser.experiments import tuning
 
     with progress_bars() as progress:

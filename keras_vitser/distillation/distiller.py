@@ -98,7 +98,7 @@ class Distiller(keras.Model):
 
     @property
     def trainable_variables(self):
-        used = self._student_tap.model.trainable_variables  # without the head where no label is learned
+        used = self._student_tap.trainable_variables  # without the head where no label is learned
         if self.alpha:
             used = [*used, *(v for layer in self.adapters if layer is not None for v in layer.trainable_variables)]
         return used

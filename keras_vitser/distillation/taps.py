@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import keras
@@ -66,6 +66,13 @@ class Tap:
         if with_logits:
             outputs["logits"] = tapped.output
         self.model = keras.Model(tapped.input, outputs, name=f"{role}_tap")
+        self._read = tapped.read if not with_logits and set(paths) == {"feature_map"} else None
+
+    @property
+    def trainable_variables(self):
+        """Those that the outputs depend on: without logits, a network that is called as a whole has a head too."""
+        variables = self.model.trainable_variables
+        return variables if self._read is None else [v for v in variables if id(v) in self._read]
 
 
 class _NotThereError(Exception):
@@ -79,10 +86,12 @@ class _Tapped:
         input: The symbolic inputs, in the network's structure.
         output: The network's output.
         features: A pair `(tensor, Feature)` for each path.
+        read: Of a network that is called as a whole, the ids of the variables that its feature map reads; else `None`.
     """
 
     def __init__(self, network, paths, inputs=None):
         self._network = network
+        self.read = None
         self._outputs, self._inputs, self._inner = {}, {}, {}
         self._deeper = [path for path in paths if len(path) > 1]
         functional = bool(getattr(network, "inputs", None))
@@ -112,6 +121,7 @@ class _Tapped:
             network(self.input)
         layer = _FeatureMap(network)
         seen = layer(self.input)
+        layer.reading, self.read = None, layer.reading.read
         if layer.calls != 1:
             raise _NotThereError(
                 "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
@@ -205,21 +215,35 @@ class _FeatureMap(keras.layers.Layer):
     def __init__(self, network):
         super().__init__(name=f"{network.name}_with_feature_map", dtype=network.dtype_policy)
         self.network = network
+        self.reading = _Reading()  # while the layer is called for the first time, symbolically
 
     def call(self, inputs):
-        with _recorded(self.network) as maps:
+        with _recorded(self.network, self.reading or nullcontext()) as maps:
             logits = self.network(inputs)
         self.calls = len(maps)
         return {"feature_map": maps[0] if maps else logits, "logits": logits}
 
 
+class _Reading(keras.StatelessScope):
+    """Notes which variables are read in it. What is assigned in it is lost, so it is for symbolic calls alone."""
+
+    def __init__(self):
+        super().__init__(initialize_variables=False)
+        self.read = set()
+
+    def get_current_value(self, variable):
+        self.read.add(id(variable))
+        return super().get_current_value(variable)
+
+
 @contextmanager
-def _recorded(network):
-    """Collects what `network.feature_map` returns; the network is as before afterwards."""
+def _recorded(network, scope):
+    """Collects what `network.feature_map`, run in `scope`, returns; the network is as before afterwards."""
     original, maps = network.feature_map, []
 
     def feature_map(*args, **kwargs):
-        maps.append(original(*args, **kwargs))
+        with scope:
+            maps.append(original(*args, **kwargs))
         return maps[-1]
 
     vars(network)["feature_map"] = feature_map

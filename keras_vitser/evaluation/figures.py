@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 _DPI = 120
 _CELL = 0.55  # inches a class
+_WIDEST = 13.2  # inches; a wider picture is shrunk by the page until nobody can read it
 _CHARACTER = 0.085  # inches, of the default font at 10 points
 _NAME_LENGTH = 22  # characters a line of a class name
-_STAGES = {"teacher": "(a) teacher", "matching": "(b) matching", "student": "(c) student"}
+_STAGES = {
+    "teacher": "(a) teacher",
+    "matching": "(b) matching",
+    "student": "(c) student",
+    "student_alone": "student alone",
+}
 _LOSSES = {
     "loss": ("total loss", "0.55"),
     "label_loss": ("label loss", "C0"),
@@ -76,7 +82,7 @@ def learning_curves_figure(progress: list[dict[str, Any]]) -> "Figure":
     """Losses and accuracies by epoch, a column a stage: losses above, accuracies below.
 
     Args:
-        progress: Rows of a run's `progress.jsonl`: `stage` (`teacher`, `matching` or `student`),
+        progress: Rows of a run's `progress.jsonl`: `stage` (`teacher`, `matching`, `student` or `student_alone`),
             `epoch` from 1, and any of `loss`, `label_loss`, `feature_loss`, `validation_loss`
             (nats or L1), `accuracy`, `validation_weighted_accuracy` and
             `validation_unweighted_accuracy` (0..1). What a row lacks is not drawn.
@@ -98,7 +104,7 @@ def learning_curves_figure(progress: list[dict[str, Any]]) -> "Figure":
         )
     has_accuracies = any(key in row for row in progress for key in _ACCURACIES)
     height = 2 if has_accuracies else 1
-    figure = new_figure((4.4 * len(stages), 3.2 * height))
+    figure = new_figure((min(4.4 * len(stages), _WIDEST), 3.2 * height))
     grid = figure.add_gridspec(height, len(stages))
     for column, stage in enumerate(stages):
         axes = figure.add_subplot(grid[0, column])
@@ -159,7 +165,7 @@ def _losses_of(rows, stage):
     if len(parts) == 1:
         return {key: curve for key, curve in _LOSSES.items() if key != "loss"}
     if not parts and stage != "student":
-        part = {"teacher": "label_loss", "matching": "feature_loss"}[stage]
+        part = "feature_loss" if stage == "matching" else "label_loss"
         return {**_LOSSES, "loss": _LOSSES[part]}
     return _LOSSES
 

@@ -193,8 +193,16 @@ class StagesSection(Section):
     """Stage (b): the student learns to give the teacher's feature map; no labels."""
     student: StudentStage = StudentStage()
     """Stage (c): the student learns the labels and keeps matching."""
+    compare_alone: bool = False
+    """Whether the same student is trained once more without a teacher, to compare with: stage (c) from the same first
+    weights, on the same batches, by the labels alone."""
     save_interval: NotNegative = 60.0
     """Seconds of training between two checkpoints; 0 saves each step."""
+
+    @property
+    def student_alone(self) -> StudentStage:
+        """Stage (c) without the teacher."""
+        return self.student.model_copy(update={"alpha": 0.0})
 
 
 class TrackingSection(Section):
@@ -299,6 +307,8 @@ class Config(Section):
     def _teaching(self):
         if self.stages.student.alpha == 0 and self.stages.matching.epochs == 0 and self.stages.student.epochs == 0:
             raise ValueError("stages: no epoch trains the student; raise stages.student.epochs")
+        if self.stages.compare_alone and self.stages.student.epochs == 0:
+            raise ValueError("stages.compare_alone: no epoch trains the student alone; raise stages.student.epochs")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.run_folder import RunFolder
 
 _HIGHEST_ADVISED = 1e-4
+_ALONE = "student_alone"  # has the settings of stage student, which has ended by then
 
 
 def standing(folder: RunFolder, config: Config) -> Divergence | None:
@@ -27,6 +28,11 @@ def diverged_error(folder: RunFolder, error: DivergedError) -> DivergedError:
         return error.advising(
             "the weights that it began with, or the recordings, are to blame; begin a new run, with a lower learning "
             "rate of the stage before"
+        )
+    if error.stage == _ALONE:
+        return error.advising(
+            "the student alone learns by the settings of stage student, which has ended; begin a new run, with a lower "
+            f"{_key('student')} or with stages.compare_alone=false"
         )
     lower, path = min(error.learning_rate / 10, _HIGHEST_ADVISED), shlex.quote(str(folder.path))
     return error.advising(
@@ -52,7 +58,7 @@ def with_other_rate(folder: RunFolder, config: Config, overrides: dict[str, Any]
             "--resume goes on with a run as it began; only where a stage diverged may its learning rate be changed, "
             f"and no stage of {folder.path} did. Leave out: {given}"
         )
-    if stop.epoch_rate is None:
+    if stop.epoch_rate is None or stop.stage == _ALONE:
         raise ConfigError(f"--resume goes on with a run as it began: {diverged_error(folder, stop.error)}")
     key = _key(stop.stage)
     if list(overrides) != [key]:

@@ -30,7 +30,7 @@ from keras_vitser.experiments import divergence, preparation, provenance, stages
 from keras_vitser.experiments.config import Config, NetworkSection
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.model_card import model_card
-from keras_vitser.experiments.run_folder import RunFolder, environment
+from keras_vitser.experiments.run_folder import ROLES, RunFolder, environment
 from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn
 from keras_vitser.experiments.system_metrics import SystemMetrics
 from keras_vitser.files import sha256
@@ -42,14 +42,43 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Answered:
+    """What the student says of a test clip.
+
+    Attributes:
+        path: The recording.
+        label: Its class.
+        answer: The class that the student names.
+        probability: That of the class named, 0..1.
+
+    Example:
+        >>> Answered(Path("speaker6/anger_1.wav"), "anger", "anger", 0.98).is_right
+        True
+    """
+
+    path: Path
+    label: str
+    answer: str
+    probability: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether that is its class."""
+        return self.label == self.answer
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished run.
 
     Attributes:
         folder: The run folder.
         metrics: What `metrics.json` holds: `protocol`, `leaky`, the recordings that were `left_out`,
-            and the scores of `teacher` and `student`, with chance.
+            and the scores of `teacher` and `student`, and with `stages.compare_alone` of `student_alone`,
+            with chance.
         sentences: The scores as one line a network.
+        answers: What the student says of the first test clip of each class; of a run that had ended before, nothing.
+        data: Where the recordings are, as it was given.
 
     Example:
         >>> Run(Path("runs/one"), {}, {}).model_folder.as_posix()
@@ -59,6 +88,8 @@ class Run:
     folder: Path
     metrics: dict[str, Any]
     sentences: dict[str, str]
+    answers: tuple[Answered, ...] = ()
+    data: str | os.PathLike | None = None
 
     @property
     def model_folder(self) -> Path:
@@ -103,13 +134,14 @@ def run(
         >>> tiny = {"n_mels": 16, "frames": 16}
         >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
         >>> overrides = {"front_end": tiny, "teacher": network, "student": network, "tracking.enabled": False}
+        >>> overrides["stages.compare_alone"] = False
         >>> overrides |= {f"stages.{stage}.epochs": 1 for stage in ("teacher", "matching", "student")}
         >>> finished = run("demo", runs=tempfile.mkdtemp(), overrides=overrides)
         >>> finished.metrics["student"]["clips"], finished.metrics["student"]["chance"]["uniform"]
         (32, 0.25)
     """
     config = load_config(config, overrides)
-    prepared = _prepare(config, lambda refuse: preparation.readable_split_of(config, data, refuse, progress))
+    prepared = _prepare(config, data, lambda refuse: preparation.readable_split_of(config, data, refuse, progress))
     split = prepared.split
     folder = RunFolder.create(runs, f"{split.corpus.name}_{split.protocol}_s{config.seed}")
     log.info("run folder %s", folder.path)
@@ -155,6 +187,7 @@ def resume(
         >>> tiny = {"n_mels": 16, "frames": 16}
         >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
         >>> quick |= {"front_end": tiny, "teacher": network, "student": network, "tracking.enabled": False}
+        >>> quick["stages.compare_alone"] = False
         >>> finished = run("demo", runs=runs, overrides=quick | {"stages.student.epochs": 1})
         >>> resume(finished.folder).metrics == finished.metrics
         True
@@ -167,7 +200,7 @@ def resume(
             raise ConfigError(f"--resume goes on with a run as it began, and {folder.path} came to its end")
         log.info("run %s came to its end; nothing is left to do", folder.path)
         metrics = folder.read_json("metrics.json")
-        roles = [role for role in ("teacher", "student") if role in metrics]
+        roles = [role for role in ROLES if role in metrics]
         return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
     with folder.lock():
         config = load_config(folder.path / "config.yaml")
@@ -179,9 +212,8 @@ def resume(
         elif stop := divergence.standing(folder, config):
             raise divergence.diverged_error(folder, stop.error)
         place = folder.read_json("environment.json")["data"] if data is None else data
-        return _finish(
-            _prepare(config, lambda refuse: _split_again(folder, config, place, refuse, progress)), folder, progress
-        )
+        prepared = _prepare(config, place, lambda refuse: _split_again(folder, config, place, refuse, progress))
+        return _finish(prepared, folder, progress)
 
 
 @dataclass(frozen=True)
@@ -193,9 +225,12 @@ class _Prepared:
     front_end: LogMelImage
     given: "dict[str, _Given]"
     networks: dict[str, keras.Model]
+    data: str | os.PathLike | None
 
 
-def _prepare(config: Config, divide: Callable[[Callable[[Split], None]], Split]) -> _Prepared:
+def _prepare(
+    config: Config, data: str | os.PathLike | None, divide: Callable[[Callable[[Split], None]], Split]
+) -> _Prepared:
     """Prepares a run; `divide` gives its split, and calls what it is given with it before it reads recordings."""
     front_end = preparation.front_end_of(config)
     given = _given_networks(config, front_end)
@@ -206,7 +241,7 @@ def _prepare(config: Config, divide: Callable[[Callable[[Split], None]], Split])
 
     split = divide(refuse_leaks)
     keras.utils.set_random_seed(config.seed)
-    return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given))
+    return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given), data)
 
 
 def _split_again(folder: RunFolder, config: Config, data: str | os.PathLike | None, refuse, progress) -> Split:
@@ -275,7 +310,7 @@ def _given_networks(config: Config, front_end: LogMelImage) -> dict[str, _Given]
 def _networks(
     config: Config, labels: tuple[str, ...], front_end: LogMelImage, given: dict[str, _Given]
 ) -> dict[str, keras.Model]:
-    """Teacher and student as they stand before training."""
+    """Teacher and student, and the one to compare with, as they stand before training."""
 
     def arguments(section: NetworkSection) -> dict[str, Any]:
         return {"num_classes": len(labels), "image_size": front_end.image_size, **section.model_dump()}
@@ -287,7 +322,11 @@ def _networks(
     student = ViTSER.student(**arguments(config.student))
     if "student" in given:
         provenance.take_weights(student, labels, given["student"].recognizer)
-    return {"teacher": teacher, "student": student}
+    networks = {"teacher": teacher, "student": student}
+    if config.stages.compare_alone:
+        networks["student_alone"] = ViTSER.student(**arguments(config.student), name="student_alone")
+        networks["student_alone"].set_weights(student.get_weights())
+    return networks
 
 
 class _Experiment:
@@ -295,6 +334,7 @@ class _Experiment:
 
     def __init__(self, prepared: _Prepared, folder: RunFolder, tracking: RunTracking, progress):
         self.config = prepared.config
+        self.data = prepared.data
         self.split = prepared.split
         self.given = prepared.given
         self.networks = prepared.networks
@@ -312,7 +352,7 @@ class _Experiment:
             stage: Checkpoints(
                 folder.checkpoints, stage, job, settings.save_interval, getattr(settings, stage).learning_rate
             )
-            for stage in ("teacher", "matching", "student")
+            for stage in ("teacher", "matching", *list(self.networks)[1:])
         }
 
     def run(self) -> Run:
@@ -327,7 +367,7 @@ class _Experiment:
         return finished
 
     def _measure(self, role: str, images) -> np.ndarray:
-        told = functools.partial(self.progress, f"test of the {role}")
+        told = functools.partial(self.progress, f"test of the {_said(role)}")
         return stages.probabilities(stages.in_full_batches(self.networks[role], images, told))
 
     def _train_teacher(self, train, validation) -> None:
@@ -347,6 +387,11 @@ class _Experiment:
         stages.tune_student(
             teacher, student, train, validation, settings.student, seed, self.watcher, self.stores["student"]
         )
+        if alone := self.networks.get("student_alone"):
+            store = self.stores["student_alone"]
+            stages.tune_student(
+                teacher, alone, train, validation, settings.student_alone, seed, self.watcher, store, "student_alone"
+            )
 
     def _begin(self, stage: str, ended: int) -> None:
         self.folder.keep_progress(stage, ended)
@@ -395,7 +440,7 @@ class _Experiment:
             store.keep_newest()
         shutil.rmtree(folder.checkpoints / FEATURES, ignore_errors=True)
         self._write_pictures_and_report(scores)
-        return Run(folder.path, metrics, sentences)
+        return Run(folder.path, metrics, sentences, _first_answers(split, probabilities["student"]), self.data)
 
     def _save_networks(self, sentences) -> None:
         own = provenance.of_split(self.split, [given.recognizer for given in self.given.values()])
@@ -409,6 +454,8 @@ class _Experiment:
                 history = self.given["teacher"].recognizer.provenance
             if place.exists():  # whole, from before the run was stopped
                 continue
+            if role == "student" and "student_alone" in sentences:
+                line += f"\n\nThe same network trained without a teacher: {sentences['student_alone']}"
             notes = divergence.told(self.folder, self.config, role)
             card = model_card(role, self.networks[role], self.front_end, labels[role], self.split, line, notes)
             Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
@@ -418,10 +465,10 @@ class _Experiment:
         names = list(split.corpus.labels)
         pictures = {}
         for role, values in scores.items():
-            title = f"{role.capitalize()}, {split.protocol}" + (" (leaky)" if split.leaky else "")
+            title = f"{_said(role).capitalize()}, {split.protocol}" + (" (leaky)" if split.leaky else "")
             path = folder.figures / f"confusion_{role}.png"
             save_figure(confusion_figure(values, names, title), path)
-            pictures[f"Confusion matrix of the {role}"] = path
+            pictures[f"Confusion matrix of the {_said(role)}"] = path
         if rows := folder.progress():
             path = folder.figures / "learning_curves.png"
             save_figure(learning_curves_figure(rows), path)
@@ -444,6 +491,19 @@ class _Experiment:
                 *divergence.told(folder, self.config, "student"),
             ],
         )
+
+
+def _first_answers(split: Split, probabilities: np.ndarray) -> tuple[Answered, ...]:
+    answers = {}
+    for example, values in zip(split.test, probabilities, strict=True):
+        clip, best = example.clip, int(values.argmax())
+        if example.copy == 0 and clip.label not in answers:
+            answers[clip.label] = Answered(clip.path, clip.label, split.corpus.labels[best], float(values[best]))
+    return tuple(answers[label] for label in split.corpus.labels if label in answers)
+
+
+def _said(role: str) -> str:
+    return role.replace("_", " ")
 
 
 def _settings(front_end: LogMelImage) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments.config import Config
 from keras_vitser.files import strict_json, whole_file
 
+ROLES = ("teacher", "student", "student_alone")  # whose scores metrics.json may hold
 PROJECT = "tuning"  # KerasTuner's folder, in the folder of a search
 _PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "soundfile", "soxr", "mlflow")
 

@@ -18,7 +18,7 @@ from keras_vitser.errors import RunFolderError, TrackingError
 from keras_vitser.experiments.config import TrackingSection
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.mlflow_packaging import save_mlflow_model
-from keras_vitser.experiments.run_folder import RunFolder
+from keras_vitser.experiments.run_folder import ROLES, RunFolder
 from keras_vitser.experiments.tracking import Tracker
 from keras_vitser.files import strict_json
 
@@ -262,7 +262,7 @@ def _inputs(folder: RunFolder, recordings: dict[str, Any]) -> list:
 
 
 def _roles(metrics: dict[str, Any]) -> list[str]:
-    return [role for role in ("teacher", "student") if role in metrics]
+    return [role for role in ROLES if role in metrics]
 
 
 def _flat_scores(metrics: dict[str, Any]) -> dict[str, float]:

@@ -93,11 +93,15 @@ def tune_student(
     seed: int,
     watcher: Watcher,
     store: Checkpoints | None = None,
+    stage: str = "student",
 ) -> None:
-    """Stage (c): labels and feature map. It ends with the weights of its best epoch on `validation`."""
+    """Stage (c): labels and feature map. It ends with the weights of its best epoch on `validation`.
+
+    With `alpha` 0 in the settings the teacher is not asked, and the stage is that of a student trained alone.
+    """
     distiller = Distiller(teacher, student, alpha=settings.alpha)
     best = BestEpoch(student, validation, watcher.batch)
-    _distill(distiller, train, "student", settings, [best], seed, watcher, store)
+    _distill(distiller, train, stage, settings, [best], seed, watcher, store)
 
 
 def in_full_batches(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import pytest
 import yaml
@@ -39,13 +40,13 @@ def test_a_folder_of_ones_own_needs_no_config(command, class_folders, runs):
 
 
 def test_a_table_of_ones_own_keeps_speakers_apart(command, class_folders, runs, tmp_path):
-    table = tmp_path / "mine.csv"
-    with table.open("w", newline="") as file:
+    table_of_ones_own = tmp_path / "mine.csv"
+    with table_of_ones_own.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "speaker"])
         for path in sorted(class_folders.rglob("*.wav")):
             writer.writerow([path, path.parent.name, f"person{int(path.stem) % 4}"])
-    arguments = ["--data", table, "--runs", runs, "--epochs", "0,0,1"]
+    arguments = ["--data", table_of_ones_own, "--runs", runs, "--epochs", "0,0,1"]
     ended = command("train", *tiny(), *arguments)
     assert ended.code == 0, ended.err
     (folder,) = runs.iterdir()
@@ -55,6 +56,22 @@ def test_a_table_of_ones_own_keeps_speakers_apart(command, class_folders, runs, 
         assert "speaker_independent" in line
     assert str(folder / "report.html") in ended.out
     assert str(folder / "model") in ended.out
+    with (folder / "predictions.csv").open(newline="") as file:
+        tested = list(csv.DictReader(file))
+    firsts = [next(row for row in tested if row["label"] == label) for label in ("calm", "upset")]
+    table, lines = ended.out.split("test clip")[1].split("To try next:\n")
+    for row, line in zip(firsts, table.splitlines()[1:3], strict=True):
+        path, label, answer, probability = line.rsplit(maxsplit=3)
+        assert str(class_folders / row["label"]) in path
+        assert path.endswith(row["path"].rpartition("/")[2])
+        assert (label, answer) == (row["label"], row["student"])
+        assert float(probability) == pytest.approx(float(row[f"student_{answer}"]), abs=0.0051)
+    pasted = [shlex.split(line, comments=True) for line in lines.splitlines()]
+    assert [words[1] for words in pasted] == ["predict", "train", "export"]
+    assert {words[0] for words in pasted} == {"keras-vitser"}
+    assert command(*pasted[0][1:]).code == 0
+    assert pasted[1][2:5] == [str(folder / "config.yaml"), "--data", str(table_of_ones_own)]
+    assert pasted[2][2] == str(folder)
 
 
 def test_a_table_without_speakers_is_split_by_clips(class_folders, tmp_path):

@@ -298,6 +298,41 @@ def test_matching_alone_needs_no_labels_and_leaves_the_head():
     assert not same(student.get_layer("hidden").get_weights(), hidden)
 
 
+class CalledAsAWhole(keras.Model):
+    """Subclassed: nobody knows which of its layers is the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = keras.layers.Dense(5, "tanh"), keras.layers.Dense(3)
+        self(X)
+
+    def feature_map(self, inputs, training=False):
+        return self.hidden(inputs)
+
+    def call(self, inputs, training=False):
+        return self.head(self.feature_map(inputs, training))
+
+
+def tiny_vit_ser():
+    sizes = {"image_size": (8, 4), "patch_size": (8, 1), "hidden_dim": 16, "num_heads": 2, "head_dim": 4}
+    return ViTSER.student(3, depth=1, mlp_dim=8, **sizes)
+
+
+@pytest.mark.parametrize("make", [CalledAsAWhole, tiny_vit_ser])
+def test_matching_alone_does_not_train_the_head_of_a_network_called_as_a_whole(make, recwarn):
+    student, x = make(), np.random.default_rng(0).random((8, 6) if make is CalledAsAWhole else (8, 8, 4, 1))
+    head = student.layers[-1]
+    before, others = head.get_weights(), len(student.trainable_variables) - 2
+    distiller = Distiller(make(), student, label_weight=0.0)
+    distiller.compile(keras.optimizers.Adam(0.01, weight_decay=0.1))  # the decay reaches what the optimizer knows
+    distiller.fit(x.astype("float32"), batch_size=8, verbose=0)
+    assert not [warning for warning in recwarn if "Gradients do not exist" in str(warning.message)]
+    assert same(head.get_weights(), before)
+    assert len(distiller.trainable_variables) == others
+    assert not {id(v) for v in head.variables} & {id(v) for v in distiller.trainable_variables}
+    assert {id(v) for v in head.variables} <= {id(v) for v in Distiller(make(), student).trainable_variables}
+
+
 def test_a_frozen_layer_of_the_student_stays():
     student = network(2)
     student.get_layer("hidden").trainable = False

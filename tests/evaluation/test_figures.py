@@ -98,6 +98,13 @@ def test_curves_by_stage_hold_what_the_rows_hold():
     assert_nothing_is_cut_off(figure)
 
 
+def test_four_stages_are_no_wider_than_three():
+    rows = [{"stage": stage, "epoch": 1, "loss": 1.0} for stage in ("teacher", "matching", "student", "student_alone")]
+    figures = [learning_curves_figure(rows[:count]) for count in (3, 4)]
+    assert [axes.get_title() for axes in figures[1].axes][-1] == "student alone"
+    assert figures[1].get_figwidth() == figures[0].get_figwidth()
+
+
 def test_the_one_loss_of_a_stage_goes_by_its_name():
     rows = [{"stage": "matching", "epoch": 1, "loss": 0.4}, {"stage": "teacher", "epoch": 1, "loss": 2.0}]
     teacher, matching = learning_curves_figure(rows).axes

@@ -137,6 +137,13 @@ def test_no_epoch_for_the_student_is_refused_only_where_nothing_teaches_it():
 STUDENT_ALONE = {"stages.student.alpha": 0}
 
 
+def test_a_student_alone_is_trained_as_the_student_but_for_the_teacher():
+    stages = load_config(None, {"stages.compare_alone": True, "stages.student": {"epochs": 3, "alpha": 2.0}}).stages
+    assert stages.student_alone.alpha == 0
+    assert stages.student_alone.model_copy(update={"alpha": 2.0}) == stages.student
+    assert "stages.student.epochs" in refusal(None, {"stages.compare_alone": True, "stages.student.epochs": 0})
+
+
 def test_a_variant_states_only_what_differs(write):
     write("seed: 7\nstages: {student: {epochs: 9, alpha: 2}}\ncorpus: {classes: [anger, sadness]}", "grand.yaml")
     write("extends: grand.yaml\nstages: {student: {epochs: 5}}", "base.yaml")
@@ -463,7 +470,7 @@ class TestSearchSpace:
         config = load_config("demo", {"tuning.space.student.depth": [1, 2]})
         assert config.tuning.space == {"student.depth": [1, 2]}
         changed = config.with_values({"student.patch_width": 8, "stages.student.learning_rate": 0.5})
-        assert changed.student.patch_size == (128, 8)
+        assert changed.student.patch_size == (64, 8)
         assert changed.value_at("student.patch_width") == 8
         assert changed.stages.student.learning_rate == 0.5
         assert load_config(changed) == changed

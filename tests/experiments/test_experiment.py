@@ -20,6 +20,7 @@ from keras_vitser import corpora, experiments
 from keras_vitser.corpora import protocols
 from keras_vitser.errors import ConfigError, CorpusError, LeakageError, ModelFolderError, ProtocolError, RunFolderError
 from keras_vitser.experiments import load_config
+from keras_vitser.experiments.comparison import compare
 from keras_vitser.recognizer import Recognizer
 from tests.experiments.made_up import TINY, chirp
 from tests.requirements import require
@@ -394,6 +395,52 @@ class TestTheSameAgain:
             warnings = [line for line in lines if words in line]
             assert len(warnings) == 1
             assert "\n" not in warnings[0]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("compared"), stages__compare_alone=True, tracking__enabled=True)
+
+
+class TestComparedWithTheStudentAlone:
+    def test_it_is_the_student_of_a_run_without_a_teacher(self, compared, tmp_path):
+        without = {"stages__teacher__epochs": 0, "stages__matching__epochs": 0, "stages__student__alpha": 0.0}
+        alone = run(tmp_path, **without)
+        assert compared.metrics["student_alone"] == alone.metrics["student"]
+        rows = [rows_of(each.folder / "predictions.csv") for each in (compared, alone)]
+        for row, expected in zip(*rows, strict=True):
+            for label in LABELS:
+                assert row[f"student_alone_{label}"] == expected[f"student_{label}"]
+        assert compared.metrics["student"]["log_loss"] != compared.metrics["student_alone"]["log_loss"]
+
+    def test_and_the_taught_one_is_as_without_the_comparison(self, compared, first):
+        assert compared.metrics["student"] == first.metrics["student"]
+        assert same(weights_of(compared.model_folder), weights_of(first.model_folder))
+
+    def test_it_stands_beside_the_other_wherever_scores_do(self, compared):
+        sentence, folder = compared.sentences["student_alone"], compared.folder
+        assert f"Student alone: {sentence}" in (folder / "report.html").read_text(encoding="utf-8")
+        assert sentence in (folder / "model" / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert (folder / "figures" / "confusion_student_alone.png").is_file()
+        assert experiments.resume(folder).sentences == compared.sentences
+        scores = compare(folder, folder).scores["student_alone"][0]
+        assert scores["unweighted_accuracy"] == compared.metrics["student_alone"]["unweighted_accuracy"]
+
+    def test_its_training_is_a_stage_of_its_own(self, compared):
+        rows = [json.loads(line) for line in (compared.folder / "progress.jsonl").read_text().splitlines()]
+        assert [row["stage"] for row in rows][-2:] == ["student", "student_alone"]
+        assert (compared.folder / "checkpoints" / "student_alone-000002.npz").is_file()
+        if importlib.util.find_spec("mlflow"):
+            assert list(read_json(compared.folder / "tracking.json")["stages"])[-1] == "student_alone"
+
+    def test_the_first_test_clip_of_each_class_is_answered(self, compared, split):
+        rows = rows_of(compared.folder / "predictions.csv")
+        for answered, label in zip(compared.answers, LABELS, strict=True):
+            row = next(row for row in rows if row["label"] == label)
+            assert split.corpus.folder / row["path"] == answered.path
+            assert (row["label"], row["student"]) == (answered.label, answered.answer)
+            assert answered.probability == pytest.approx(float(row[f"student_{answered.answer}"]), abs=1e-6)
+            assert answered.is_right == (row["label"] == row["student"])
 
 
 @pytest.fixture(scope="module")
