@@ -194,6 +194,7 @@ class TestPredict:
         assert answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.backends("tensorflow")
 class TestPredictRefuses:
     @pytest.mark.parametrize(
         ("source", "settings", "error", "words"),
@@ -250,6 +251,7 @@ class TestPredictRefuses:
             recognizer.predict(np.zeros(1), sampling_rate=192000)
 
 
+@pytest.mark.backends("tensorflow")
 class TestMaking:
     @pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "b"], ["a", "b", "c", "d"], []])
     def test_labels_that_are_not_the_networks(self, recognizer, labels):
@@ -304,6 +306,7 @@ class TestSaving:
         assert Recognizer.load(model_folder.parent).labels == LABELS
         assert Recognizer.load(str(model_folder.parent)).labels == LABELS
 
+    @pytest.mark.backends("tensorflow")
     def test_nothing_is_overwritten(self, recognizer, saved, tmp_path):
         before = {path.name: path.read_bytes() for path in saved.iterdir()}
         with pytest.raises(FileExistsError, match="already there"):
@@ -314,6 +317,7 @@ class TestSaving:
             recognizer.save(tmp_path / "file")
         assert sorted(path.name for path in saved.parent.iterdir()) == ["model"]
 
+    @pytest.mark.backends("tensorflow")
     def test_a_failure_leaves_nothing(self, recognizer, tmp_path, monkeypatch):
         def fail(self, path):
             path.write_text("half")
@@ -325,6 +329,7 @@ class TestSaving:
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.backends("tensorflow")
 class TestLoadingRefuses:
     def refusal(self, folder):
         with pytest.raises(ModelFolderError) as caught:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.benchmarks.scripts import call, run
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 CONTESTANTS = {"ours", "ours, cached", "built-in"}
 ROUNDS, BATCH = 2, 4

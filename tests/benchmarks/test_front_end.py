@@ -5,7 +5,7 @@ import pytest
 
 from tests.benchmarks.scripts import run
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 
 @pytest.mark.parametrize("name", ["log_mel", "folder_to_images"])

@@ -7,7 +7,7 @@ import pytest
 
 from .scripts import run
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 
 def test_it_runs_and_reports(tmp_path):

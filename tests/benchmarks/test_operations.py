@@ -53,6 +53,7 @@ def test_the_papers_networks_are_as_large_as_the_readme_says():
     assert forward_operations(ViTSER.teacher(7, pooling="mean")) / 2 == pytest.approx(1.19e9, rel=0.03)
 
 
+@pytest.mark.more
 def test_it_runs_and_reports(tmp_path):
     backend = keras.backend.backend()
     printed, written = run("operations", tmp_path, "--tiny", "--quick", "--batch", "4", "--backends", backend)

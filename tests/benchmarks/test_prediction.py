@@ -7,7 +7,7 @@ import pytest
 from tests.benchmarks.scripts import call, run
 from tests.requirements import require
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 
 @pytest.fixture(scope="module")

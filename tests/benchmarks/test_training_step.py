@@ -46,6 +46,7 @@ def test_the_plain_trainer_takes_the_same_steps():
     assert ours[-1] < ours[0] - 0.5
 
 
+@pytest.mark.more
 def test_it_runs_and_reports(tmp_path):
     backend = keras.backend.backend()
     options = ["--tiny", "--batch", "4", "--quick", "--backends", backend]

@@ -10,6 +10,7 @@ def models(tmp_path_factory):
     return tmp_path_factory.mktemp("models")
 
 
+@pytest.mark.more
 def test_a_version_is_written_and_named(command, model, models):
     ended = command("export", model, "--to", models / "vit_ser", "--version", 1)
     assert ended.code == 0, ended.err

@@ -21,8 +21,9 @@ def stopped(tmp_path_factory):
             raise Stopped
 
     runs = tmp_path_factory.mktemp("runs")
+    overrides = of_epochs(1) | {"stages.save_interval": 0, "stages.teacher.epochs": 0, "stages.matching.epochs": 0}
     with pytest.raises(Stopped):
-        experiments.run(None, runs=runs, overrides=of_epochs(1) | {"stages.save_interval": 0}, progress=progress)
+        experiments.run(None, runs=runs, overrides=overrides, progress=progress)
     (folder,) = runs.iterdir()
     return folder
 

@@ -23,7 +23,7 @@ from tests.requirements import require
 
 mlflow = require("track")
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 DEMO = TINY | {"corpus.name": "demo", "protocol.test_speakers": ["speaker6"], "stages.teacher.epochs": 2, "seed": 3}
 CHANGING = ("seconds", "clips_per_second")  # and all of the machine's

@@ -30,6 +30,7 @@ def fresh_process(code):
     return json.loads(done.stdout.splitlines()[-1]), done
 
 
+@pytest.mark.backends("tensorflow")
 def test_the_package_imports_neither_keras_nor_a_backend():
     code = "import keras_vitser, json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     loaded, done = fresh_process(code)
@@ -38,17 +39,20 @@ def test_the_package_imports_neither_keras_nor_a_backend():
     assert done.stderr == ""
 
 
+@pytest.mark.backends("tensorflow")
 def test_the_sound_room_needs_no_keras():
     code = "import keras_vitser as kv, json, sys; kv.audio.read_waveform; print(json.dumps('keras' in sys.modules))"
     assert fresh_process(code)[0] is False
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("name", keras_vitser.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(keras_vitser, name) is not None
     assert name in dir(keras_vitser)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_name_of_a_room_is_there(room):
     module = importlib.import_module(f"keras_vitser.{room}")
@@ -56,6 +60,7 @@ def test_every_name_of_a_room_is_there(room):
         assert getattr(module, name) is not None
 
 
+@pytest.mark.backends("tensorflow")
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'destiller'"):
         _ = keras_vitser.destiller

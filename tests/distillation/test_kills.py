@@ -40,6 +40,7 @@ def assert_kills_change_nothing(kind, kills, folder):
     assert len(list(checkpoints.iterdir())) == 4  # two of either stage, and nothing half-written
 
 
+@pytest.mark.more
 def test_a_kill_in_each_stage_changes_nothing(tmp_path):
     assert_kills_change_nothing("arrays", 1, tmp_path)
 

@@ -263,6 +263,7 @@ def tracked(first, client):
     return {"run": parent} | {stage.info.run_name: stage for stage in stages}
 
 
+@pytest.mark.backends("tensorflow")
 class TestTracking:
     def test_the_run_is_finished_under_the_folders_name_and_has_a_run_a_stage(self, first, tracked):
         assert tracked["run"].info.run_name == first.folder.name
@@ -405,6 +406,7 @@ def onward(runs, first):
     return finished, log.lines
 
 
+@pytest.mark.backends("tensorflow")
 class TestGivenNetworks:
     """A teacher and a student of four classes go on, on two of them, under the protocol that leaks."""
 
@@ -466,6 +468,7 @@ class TestGivenNetworks:
 ROLES = ["stages__teacher__from", "stages__student__initial_weights"]
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("key", ROLES)
 class TestRefusals:
     """Before anything is trained or written."""
@@ -493,12 +496,14 @@ class TestRefusals:
             run(tmp_path, **{key: "nowhere"})
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_student_of_another_shape_is_refused(first, tmp_path):
     with pytest.raises(ConfigError, match=r"initial_weights.*student"):
         run(tmp_path, stages__student__initial_weights=str(first.folder), student__hidden_dim=32)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize(
     ("overrides", "error"),
     [
@@ -518,6 +523,7 @@ def test_a_config_that_fits_nothing_is_refused_before_anything_is_written(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.backends("tensorflow")
 def test_runs_that_is_a_file_is_refused(tmp_path):
     file = tmp_path / "runs"
     file.write_text("")
@@ -525,6 +531,7 @@ def test_runs_that_is_a_file_is_refused(tmp_path):
         run(file)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere")
 def test_runs_that_may_not_be_written_is_refused(tmp_path):
     tmp_path.chmod(0o500)

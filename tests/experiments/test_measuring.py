@@ -8,7 +8,7 @@ from keras_vitser.experiments import evaluate_model
 from keras_vitser.recognizer import Provenance, Recognizer
 from tests.experiments.made_up import front_end, network
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from keras_vitser.experiments import provenance
 from keras_vitser.recognizer import Provenance, Recognizer
 from tests.experiments.made_up import front_end, network
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow")
 
 
 @pytest.fixture(scope="module")

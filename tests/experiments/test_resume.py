@@ -89,6 +89,8 @@ def test_a_run_stopped_in_each_stage_ends_as_one_that_was_not(tmp_path, expected
     assert [name.partition("-")[0] for name in names] == ["matching", "student", "teacher"]
 
 
+@pytest.mark.more
+@pytest.mark.backends("tensorflow")
 def test_a_stage_that_is_done_is_not_trained_again(tmp_path):
     folder = stop(tmp_path, ("student", 5))
     seen = set()
@@ -97,6 +99,8 @@ def test_a_stage_that_is_done_is_not_trained_again(tmp_path):
     assert not {"teacher", "matching"} & seen
 
 
+@pytest.mark.more
+@pytest.mark.backends("tensorflow")
 def test_a_run_stopped_while_it_writes_its_end_is_ended(tmp_path, expected, monkeypatch):
     def stops(*args, **kwargs):
         raise Stopped
@@ -127,6 +131,8 @@ def copied(stopped, tmp_path):
     return Path(shutil.copytree(stopped, tmp_path / "run"))
 
 
+@pytest.mark.more
+@pytest.mark.backends("tensorflow")
 def test_a_half_written_checkpoint_is_passed_over(copied, expected, caplog):
     newest = max((copied / "checkpoints").glob("matching-*.npz"))
     os.truncate(newest, newest.stat().st_size // 2)
@@ -135,6 +141,7 @@ def test_a_half_written_checkpoint_is_passed_over(copied, expected, caplog):
     assert_same(read(copied), expected)
 
 
+@pytest.mark.backends("tensorflow")
 def test_checkpoints_that_are_all_damaged_are_named(copied):
     for path in (copied / "checkpoints").glob("matching-*.npz"):
         path.write_bytes(b"")
@@ -142,6 +149,7 @@ def test_checkpoints_that_are_all_damaged_are_named(copied):
         experiments.resume(copied)
 
 
+@pytest.mark.backends("tensorflow")
 def test_another_backend_is_refused(copied):
     for path in (copied / "checkpoints").glob("*.npz"):
         with np.load(path) as arrays:
@@ -153,6 +161,7 @@ def test_another_backend_is_refused(copied):
         experiments.resume(copied)
 
 
+@pytest.mark.backends("tensorflow")
 def test_other_recordings_are_refused(copied):
     table = copied / "split.csv"
     table.write_text(table.read_text().replace("speaker1", "speaker9"))
@@ -160,6 +169,8 @@ def test_other_recordings_are_refused(copied):
         experiments.resume(copied)
 
 
+@pytest.mark.more
+@pytest.mark.backends("tensorflow")
 def test_a_second_process_is_refused(copied):
     code = f"from keras_vitser import experiments; experiments.resume({str(copied)!r})"
     with RunFolder.open(copied).lock():
@@ -168,6 +179,8 @@ def test_a_second_process_is_refused(copied):
     assert "another process works in it" in second.stderr.splitlines()[-1]
 
 
+@pytest.mark.more
+@pytest.mark.backends("tensorflow")
 def test_a_full_disk_gives_one_line_and_loses_nothing(copied, expected, monkeypatch):
     room = 20  # files
 
@@ -204,6 +217,7 @@ def assert_kills_change_nothing(stages, kills, runs, epochs, expected):
     assert_same(read(folder), expected)
 
 
+@pytest.mark.more
 def test_a_kill_changes_nothing(tmp_path, expected):
     assert_kills_change_nothing(["student"], 1, tmp_path, 3, expected)
 

@@ -48,6 +48,7 @@ def part(seed, examples=24):
 
 
 class TestHyperModel:
+    @pytest.mark.backends("tensorflow")
     def test_it_works_in_a_plain_random_search(self, tmp_path):
         model = ViTSERHyperModel(load_config(None, REAL), num_classes=2)
         objective = keras_tuner.Objective(OBJECTIVE, "max")
@@ -161,6 +162,7 @@ def test_the_best_config_trains(tmp_path, quick):
     assert load_config(finished.folder / "config.yaml").student == load_config(search.best_config).student
 
 
+@pytest.mark.more
 @once
 @pytest.mark.parametrize("algorithm", ["hyperband", "bayesian"])
 def test_real_trials(algorithm, tmp_path):
@@ -176,6 +178,7 @@ def test_real_trials(algorithm, tmp_path):
         assert promoted.rows[0]["loss"] < first.rows[0]["loss"]
 
 
+@pytest.mark.more
 @once
 class TestResume:
     def test_a_killed_search_goes_on_where_it_was(self, tmp_path):

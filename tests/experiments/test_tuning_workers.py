@@ -89,6 +89,7 @@ def assert_ended_well(search, processes, trials, failed):
     assert search.best_config.is_file()
 
 
+@pytest.mark.more
 class TestRealChief:
     """KerasTuner's own chief and workers; the trials train nothing."""
 

@@ -310,6 +310,7 @@ def test_has_no_weights(layer):
 # Refusals
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -332,6 +333,7 @@ def test_refuses_arguments_out_of_range(arguments, message):
         LogMelImage(**arguments)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("shape", [(16000,), (1, 16000, 1)])
 def test_refuses_inputs_of_another_rank(layer, shape):
     with pytest.raises(ValueError, match=r"shape \(batch, samples\); for one clip give waveform\[None\]"):

@@ -63,12 +63,14 @@ def test_a_whole_column_is_one_token():
     assert list(np.flatnonzero(differs)) == [5]
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("image_size", [(16, 15), (15, 16), (None, 16), (16, None)])
 def test_refuses_patches_that_do_not_fill_the_image(image_size):
     with pytest.raises(ValueError, match=r"must divide the image.*patch_size=\(4, 2\)"):
         VerticalPatches((4, 2))(keras.Input((*image_size, 1)))
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("patch_size", [(4,), (4, 2, 1), (0, 2)])
 def test_refuses_a_patch_size_that_is_no_pair(patch_size):
     with pytest.raises(ValueError, match="two positive ints"):

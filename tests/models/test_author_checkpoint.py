@@ -96,6 +96,7 @@ def test_equals_the_published_network_in_all_combinations(tmp_path, teacher, ima
     check_equality(tmp_path, image_size, patch_size, teacher=teacher, depth=depth, heads=heads)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize(
     ("teacher", "depth", "parameters"), [(True, 6, 2_911_943 - 257), (False, 3, 1_417_734 - 257)], ids=str
 )
@@ -107,11 +108,13 @@ def test_the_published_sizes(tmp_path, teacher, depth, parameters):
     assert model.name == ("teacher" if teacher else "student")
 
 
+@pytest.mark.backends("tensorflow")
 def test_one_head_as_wide_as_a_token_has_no_output_projection(tmp_path):
     model = check_equality(tmp_path, (16, 16), (16, 1), teacher=False, depth=1, heads=1, width=64)
     assert model.get_layer("encoder_block_0").attention_output is None
 
 
+@pytest.mark.backends("tensorflow")
 def test_heads_of_another_width(tmp_path):
     network = random_network(**STUDENT, head_width=8)
     path = save(network, tmp_path / "narrow.pth")
@@ -144,6 +147,7 @@ def test_mean_pooling_is_the_codes_other_option(tmp_path):
     np.testing.assert_allclose(both(model, images(IMAGE))[1], tokens.mean(axis=1), atol=1e-6, rtol=0)
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_parameter_a_view_and_a_subclass_are_read_too(tmp_path):
     network = random_network(**STUDENT)
     state = {key: torch.nn.Parameter(value) for key, value in network.state_dict().items()}
@@ -157,6 +161,7 @@ def test_a_parameter_a_view_and_a_subclass_are_read_too(tmp_path):
 # The other way
 
 
+@pytest.mark.backends("tensorflow")
 def test_the_authors_network_loads_what_was_trained_here(tmp_path):
     for role, sizes in (("teacher", TEACHER), ("student", STUDENT)):
         ours = {"image_size": IMAGE, "patch_size": (8, 1), "hidden_dim": 32, "depth": 2, "num_heads": 2, "mlp_dim": 24}
@@ -171,12 +176,14 @@ def test_the_authors_network_loads_what_was_trained_here(tmp_path):
             np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=0)
 
 
+@pytest.mark.backends("tensorflow")
 def test_the_same_network_gives_the_same_file(tmp_path):
     model = ViTSER.from_author_checkpoint(save(random_network(**TEACHER), tmp_path / "a.pth"), IMAGE, (8, 1))
     first, second = (to_author_checkpoint(model, tmp_path / name).read_bytes() for name in ("b.pth", "c.pth"))
     assert first == second
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -192,6 +199,7 @@ def test_refuses_to_write_what_the_authors_code_has_not(tmp_path, arguments, wor
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.backends("tensorflow")
 def test_refuses_to_write_another_model_or_nowhere(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds a ViTSER\. Received: Sequential"):
         to_author_checkpoint(keras.Sequential(), tmp_path / "a.pth")
@@ -273,6 +281,7 @@ def refusal(path, *arguments, **options):
     return message
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("name", WRONG_STATES)
 def test_refuses_a_wrong_state(tmp_path, name):
     sizes, change, words = WRONG_STATES[name]
@@ -282,12 +291,14 @@ def test_refuses_a_wrong_state(tmp_path, name):
     assert words in refusal(tmp_path / "wrong.pth", IMAGE, (8, 1))
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {"model_state_dict": 3}, {}])
 def test_refuses_a_file_without_a_state(tmp_path, content):
     torch.save(content, tmp_path / "wrong.pth")
     assert "model_state_dict is missing" in refusal(tmp_path / "wrong.pth")
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -306,6 +317,7 @@ def test_refuses_sizes_that_do_not_fit(tmp_path, options, words):
     assert words in refusal(save(random_network(**STUDENT), tmp_path / "student.pth"), **options)
 
 
+@pytest.mark.backends("tensorflow")
 def test_without_pytorch_the_error_names_it(tmp_path, monkeypatch):
     path = save(random_network(**STUDENT), tmp_path / "student.pth")
     model = ViTSER.student(2, image_size=IMAGE, patch_size=(8, 1), depth=1)

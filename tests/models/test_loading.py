@@ -33,6 +33,7 @@ print(keras.models.load_model(sys.argv[1]).name)
 """
 
 
+@pytest.mark.backends("tensorflow")
 def test_bare_keras_needs_the_rooms_imported(path):
     """That `kv.load_model` needs nothing is tested in test_vit_ser.py, with its predictions."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -53,6 +54,7 @@ def test_compile_can_be_left_out(path, tmp_path):
     assert not load_model(tmp_path / "compiled.keras", compile=False).compiled
 
 
+@pytest.mark.backends("tensorflow")
 def test_runs_no_code_of_a_file(tmp_path):
     inputs = keras.Input((2,))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(tmp_path / "lambda.keras")
@@ -60,6 +62,7 @@ def test_runs_no_code_of_a_file(tmp_path):
         load_model(tmp_path / "lambda.keras")
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"nothing\.keras"):
         load_model(tmp_path / "nothing.keras")

@@ -249,6 +249,7 @@ def run_elsewhere(code, *arguments, backend):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.more
 def test_a_fresh_process_gives_identical_predictions(teacher, tmp_path):
     teacher.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", IMAGES)
@@ -260,6 +261,7 @@ def test_a_fresh_process_gives_identical_predictions(teacher, tmp_path):
 OTHERS = sorted({"tensorflow", "jax", "torch"} - {keras.backend.backend()})
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("backend", OTHERS)
 def test_another_backend_reads_the_file(backend, teacher, tmp_path):
     if importlib.util.find_spec(backend) is None:
@@ -291,6 +293,7 @@ def test_learns_to_tell_two_images_apart():
 # Refusals
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("name", ["num_classes", "hidden_dim", "depth", "num_heads", "head_dim", "mlp_dim"])
 @pytest.mark.parametrize("value", [0, -1, 2.0, "3"])
 def test_refuses_sizes_that_are_no_positive_int(name, value):
@@ -299,12 +302,14 @@ def test_refuses_sizes_that_are_no_positive_int(name, value):
         ViTSER(**arguments)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("dropout", [1.0, -0.1, float("nan")])
 def test_refuses_a_dropout_that_is_no_share(dropout):
     with pytest.raises(ValueError, match=r"`dropout` must be in \[0, 1\)"):
         ViTSER(4, dropout=dropout, **SMALL)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("coordinates", ["own", 2, None])
 def test_refuses_unknown_coordinates(coordinates):
     with pytest.raises(ValueError, match=f"`coordinates` must be a bool or 'published'.*{coordinates!r}"):
@@ -322,11 +327,13 @@ def test_published_coordinates_come_back_from_a_file_and_differ_where_the_image_
     assert np.abs(to_numpy(own(IMAGES)) - to_numpy(model(IMAGES))).max() > 1e-3
 
 
+@pytest.mark.backends("tensorflow")
 def test_refuses_patches_that_do_not_fill_the_image():
     with pytest.raises(ValueError, match=r"must divide the image. Received: image of 16 bands and 12 frames"):
         ViTSER(4, **SMALL | {"patch_size": (16, 5)})
 
 
+@pytest.mark.backends("tensorflow")
 def test_refuses_an_unknown_pooling():
     with pytest.raises(ValueError, match=r"'class_token' or 'mean'"):
         ViTSER(4, **SMALL, pooling="max")

@@ -19,7 +19,7 @@ from keras_vitser.prediction import Row, job_of, write_answers
 from keras_vitser.prediction.stream import BATCH
 from tests.prediction.killable_job import job
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow")
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("calm", "upset, loud")
@@ -240,6 +240,7 @@ def assert_kills_change_nothing(model, sounds, folder, rows, kills, pause):
         assert [row["path"] for row in csv.DictReader(file)] == paths
 
 
+@pytest.mark.more
 def test_two_kills_change_nothing(model, sounds, tmp_path):
     assert_kills_change_nothing(model, sounds, tmp_path, rows=300, kills=2, pause=0.003)
 

@@ -87,6 +87,7 @@ def test_one_warning_tells_of_cut_recordings(recognizer, tmp_path, sounds):
         list(predict_stream(recognizer, ["0.wav"], folder=sounds))
 
 
+@pytest.mark.backends("tensorflow")
 def test_memory_does_not_grow_with_the_list(recognizer, sounds):
     """What 5,800 rows more would take, were they kept, is about 3 MB; threads are ahead by up to 0.7 MB of sound."""
 
@@ -104,6 +105,7 @@ def test_memory_does_not_grow_with_the_list(recognizer, sounds):
     assert long - short < 1_000_000
 
 
+@pytest.mark.backends("tensorflow")
 def test_reading_ahead_is_bounded_and_keeps_the_order():
     begun, taken, lock, furthest = 0, 0, threading.Lock(), 0
 
@@ -124,6 +126,7 @@ def test_reading_ahead_is_bounded_and_keeps_the_order():
     assert 1 < furthest <= 5 + 1
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_reader_that_is_left_early_reads_no_further():
     read = []
     reads = read_ahead(lambda number: read.append(number), range(1000), readers=2, ahead=4)

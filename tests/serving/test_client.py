@@ -268,6 +268,7 @@ def test_several_calls_of_the_async_client_run_at_once(scripted):
     assert time.monotonic() - started < 1.0
 
 
+@pytest.mark.more
 def test_the_real_server_answers_as_tensorflow_does(two_versions):
     import tensorflow as tf
 

@@ -58,11 +58,13 @@ def refused(match, *arguments, error=ExportError, **options):
         serving.export(*arguments, **options)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("version", [None, 0, -1, True, 1.5])
 def test_a_version_is_a_positive_number(model, tmp_path, version):
     refused("needs a version, 1 or more", model, tmp_path / "vit_ser", version=version)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("there", ["7", "007"])
 def test_no_version_is_overwritten(model, tmp_path, there):
     (tmp_path / "vit_ser" / there).mkdir(parents=True)
@@ -70,6 +72,7 @@ def test_no_version_is_overwritten(model, tmp_path, there):
     assert list((tmp_path / "vit_ser" / there).iterdir()) == []
 
 
+@pytest.mark.backends("tensorflow")
 def test_arguments_that_do_not_fit_are_refused(model, tmp_path):
     (tmp_path / "there.onnx").write_text("mine")
     refused("a file has no version", model, tmp_path / "a.onnx", version=1)
@@ -80,6 +83,7 @@ def test_arguments_that_do_not_fit_are_refused(model, tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["there.onnx"]
 
 
+@pytest.mark.backends("tensorflow")
 def test_what_is_not_installed_is_named_with_its_install_line(model, tmp_path, monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None if name == "onnx" else True)
     refused(r"needs onnx: pip install 'keras-vitser\[export\]'", model, tmp_path / "a.onnx")
@@ -87,11 +91,13 @@ def test_what_is_not_installed_is_named_with_its_install_line(model, tmp_path, m
     refused("needs TensorFlow", model, tmp_path / "vit_ser", version=1, error=BackendError)
 
 
+@pytest.mark.backends("tensorflow")
 def test_an_error_of_the_other_process_is_raised_here_and_leaves_nothing(model, tmp_path):
     refused("is not a model folder", tmp_path / "none", tmp_path / "models" / "a", version=1, error=ModelFolderError)
     assert list((tmp_path / "models" / "a").iterdir()) == []
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_process_that_dies_is_an_error_with_its_last_words(model, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_COMMAND", [sys.executable, "-c", "import sys; sys.exit('oh no')"])
     refused("has ended: oh no", model, tmp_path / "vit_ser", version=1)
@@ -100,6 +106,7 @@ def test_a_process_that_dies_is_an_error_with_its_last_words(model, tmp_path, mo
     assert list((tmp_path / "vit_ser").iterdir()) == []
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_place_that_cannot_be_written_is_refused(model, tmp_path):
     (tmp_path / "file").write_text("")
     refused("cannot be written", model, tmp_path / "file" / "vit_ser", version=1)

@@ -16,7 +16,7 @@ from tests.serving.running_server import running_server
 from tests.serving.small_model import tone
 
 require("serve")
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 GOOD = "POST", "/v1/models/vit_ser:predict", json.dumps({"instances": [tone().tolist()]}).encode()
 
 

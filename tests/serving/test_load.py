@@ -15,7 +15,7 @@ from tests.requirements import require
 from tests.serving.running_server import running_server
 
 require("serve")
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 SCRIPT = Path(__file__).parents[2] / "serving" / "load_test.py"
 # Of what else runs on the machine in the few seconds of the short form, and of nothing in the long form.
 NOISE = ("throughput is", "the 99th percentile", "after the overload", "memory grew")

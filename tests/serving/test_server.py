@@ -72,6 +72,7 @@ def begun(address, body):
     return connection
 
 
+@pytest.mark.more
 def test_sigterm_finishes_what_is_in_flight(two_versions):
     body = json.dumps({"instances": np.zeros((16, 16000)).tolist()}).encode()
     with running_server(two_versions) as running:
@@ -93,6 +94,7 @@ def test_sigterm_finishes_what_is_in_flight(two_versions):
     assert "Traceback" not in running.log.read_text()
 
 
+@pytest.mark.more
 def test_new_versions_are_loaded_while_requests_are_answered_and_a_corrupted_one_never_is(two_versions, tmp_path):
     folder = tmp_path / "vit_ser"
     folder.mkdir()
