@@ -18,9 +18,16 @@ MODULES = sorted(
     if not module.name.startswith(SKIPPED)
 )
 ROOMS = sorted({name.split(".")[1] for name in MODULES})
+# Of the other rooms' examples no backend can change what they give.
+WITH_KERAS = {"layers", "models", "distillation", "prediction", "recognizer", "experiments"}
 
 
-@pytest.mark.parametrize("name", MODULES)
+def on_its_backends(name):
+    once = () if name.split(".")[1] in WITH_KERAS else pytest.mark.backends("tensorflow")
+    return pytest.param(name, marks=once)
+
+
+@pytest.mark.parametrize("name", map(on_its_backends, MODULES))
 def test_examples_give_what_they_say(name):
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module)
@@ -36,6 +43,7 @@ def public_names():
                 yield pytest.param(thing, id=f"{room}.{name}")
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("thing", list(public_names()))
 def test_public_names_have_a_docstring_with_an_example(thing):
     text = thing.__doc__ or ""
@@ -44,6 +52,7 @@ def test_public_names_have_a_docstring_with_an_example(thing):
         assert ">>>" in text, "no example"
 
 
+@pytest.mark.backends("tensorflow")
 def test_the_walk_finds_the_modules():
     assert {"keras_vitser.layers.conv_stem", "keras_vitser.audio.reading"} <= set(MODULES)
     assert not [name for name in MODULES if "train_step." in name]
