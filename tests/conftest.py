@@ -18,7 +18,7 @@ _CACHE = tempfile.TemporaryDirectory(prefix="keras-vitser-tests-")
 os.environ["KERAS_VITSER_CACHE"] = _CACHE.name
 # Tests train many models of one shape, also in processes of their own: JAX compiles each program once.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(_CACHE.name) / "jax")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
