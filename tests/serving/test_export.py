@@ -20,6 +20,7 @@ pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 module = importlib.import_module("keras_vitser.serving.export")  # `serving.export` is the function
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_version_is_a_whole_folder_in_its_models_folder(exported):
     assert exported.path.name == "3"
     assert exported.sentence == ""
@@ -32,6 +33,7 @@ def test_a_version_is_a_whole_folder_in_its_models_folder(exported):
     }
 
 
+@pytest.mark.more
 def test_a_model_of_this_backend_and_another_is_answered_as_by_its_recognizer(exported, model, recognizer, tmp_path):
     clip = (0.3 * np.sin(0.05 * np.arange(30000))).astype(np.float32)
     (given,) = c_library.run(
@@ -113,6 +115,7 @@ def test_a_place_that_cannot_be_written_is_refused(model, tmp_path):
     refused("cannot be written", model, tmp_path / "file" / "a.onnx")
 
 
+@pytest.mark.more
 def test_the_network_of_any_kind_is_exported_without_what_it_cannot_do(tmp_path):
     inputs = keras.Input((16, 16, 1))
     logits = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
