@@ -1,11 +1,44 @@
 """tests/requirements.py and tests/total.py: a skip is no pass, and the last line counts all."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests import total
 from tests.requirements import MODULES, VARIABLE, lacking, require, required
 
 pytestmark = pytest.mark.backends("tensorflow")
+
+
+TESTS = Path(__file__).parents[1]
+FILES = sorted(path for path in TESTS.rglob("*.py") if path.name != "requirements.py")
+# Who runs the tests, and on which system, is asked beside the test.
+SKIPS = re.compile(r"importorskip\(|pytest\.skip\(|\bskipif\((?!os\.|sys\.)")
+
+
+def test_nothing_is_skipped_past_the_requirements():
+    found = {
+        f"{path.relative_to(TESTS)}: {skip}"
+        for path in FILES
+        if path != Path(__file__)
+        for skip in SKIPS.findall(path.read_text(encoding="utf-8"))
+    }
+    assert not found, "say what is lacking with tests.requirements, and on which backends a test runs with `backends`"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('pytest.importorskip("ray")', True),
+        ('pytest.skip("no ray")', True),
+        ('@pytest.mark.skipif(BACKEND != "jax", reason="")', True),
+        ('@pytest.mark.skipif(os.name == "nt", reason="")', False),
+        ('lacking("ray", "no ray")', False),
+    ],
+)
+def test_each_form_of_a_skip_is_found(line, found):
+    assert bool(SKIPS.search(line)) == found
 
 
 @pytest.fixture
