@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share, and which tests run on the backend of this process."""
 
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends import BACKENDS, backends_of, backends_of_file
-from tests.requirements import lacking, required
+from tests.requirements import MODULES, lacking, required
 
 RECORDINGS_VARIABLE = "KERAS_VITSER_RECORDINGS"
 DEFAULT_RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -46,6 +47,13 @@ def pytest_collection_modifyitems(config, items):
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = chosen
+
+
+def pytest_runtest_setup(item):
+    """What runs in an environment of its own is skipped in others."""
+    for name in ("kserve", "tfio"):
+        if item.get_closest_marker(name) and not importlib.util.find_spec(*MODULES[name]):
+            lacking(name, f"{name} is not installed; `make test-{name}` makes an environment for it")
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,14 @@ from keras_vitser.prediction import predict_stream, ray_stream
 from tests.requirements import lacking
 
 # Ray is not imported here: it reads where it may listen as it is imported.
-if importlib.util.find_spec("ray") is None:
-    lacking("ray", "Ray is not installed")
 pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 ROWS = 700
+
+
+@pytest.fixture(autouse=True)
+def _ray():
+    if importlib.util.find_spec("ray") is None:
+        lacking("ray", "Ray is not installed")
 
 
 def workers():
