@@ -78,7 +78,7 @@ test-kserve: .venv/kserve/.installed
 
 # tensorflow-io works with older releases of TensorFlow only; the core is tested there too.
 test-tfio: .venv/tfio/.installed
-	KERAS_BACKEND=tensorflow KERAS_VITSER_TENSORFLOW_IO=1 $(call require,recordings tensorflow tfio) \
+	KERAS_BACKEND=tensorflow $(call require,recordings tensorflow tfio) \
 		.venv/tfio/bin/python $(PYTEST) -m "not (long or more or kserve)" --junit-xml=$(RESULTS)/tfio.xml \
 		tests/audio tests/layers tests/models tests/benchmarks/test_tfio_reading.py
 

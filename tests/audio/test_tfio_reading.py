@@ -1,11 +1,10 @@
 """A tf.data pipeline from file names against `read_waveform`; the decoder is tensorflow-io's where it works.
 
-`make test-tfio` runs these in an environment where it does and sets KERAS_VITSER_TENSORFLOW_IO, so that it must;
-elsewhere what is tested is the way that soundfile reads.
+`make test-tfio` runs these, and those marked `tfio`, in an environment where it does; elsewhere what is tested is the
+way that soundfile reads.
 """
 
 import logging
-import os
 import sys
 import types
 
@@ -35,7 +34,6 @@ FORMATS = {
     "vorbis.ogg": ("OGG", "VORBIS"),
     "layer_3.mp3": ("MP3", None),
 }
-MUST_WORK = "KERAS_VITSER_TENSORFLOW_IO" in os.environ
 
 
 def write(path, data):
