@@ -48,6 +48,7 @@ def test_the_folder_is_taken_by_the_recognizer(command, checkpoints, tmp_path):
     assert answer.label in recognizer.labels
 
 
+@pytest.mark.more
 def test_what_is_answered_is_the_published_network_on_the_papers_image(command, checkpoints, tmp_path):
     """The uninterpolated time axis, on the published scale of coordinates; and the other way up."""
     sound = write_sound(tmp_path / "a.wav", seconds=2)

@@ -75,9 +75,18 @@ SIZES = [  # image, patch; a patch of one number makes 128 x 1001 tokens of a lo
     ((128, 1001), (16, 13)),
 ]
 SMALL_WIDTHS = {"width": 48, "mlp": 40}
+# Large images run in `make test-more`; of the small ones, two sizes on each backend.
+CASES = [
+    pytest.param(*sizes, marks=marks)
+    for sizes, marks in zip(
+        SIZES,
+        [pytest.mark.backends("tensorflow"), (), (), pytest.mark.backends("tensorflow"), *[pytest.mark.more] * 4],
+        strict=True,
+    )
+]
 
 
-@pytest.mark.parametrize(("image_size", "patch_size"), SIZES)
+@pytest.mark.parametrize(("image_size", "patch_size"), CASES)
 @pytest.mark.parametrize("teacher", [True, False])
 def test_equals_the_published_network(tmp_path, teacher, image_size, patch_size):
     """Depths and heads change from case to case; all combinations are the long form."""

@@ -1,6 +1,7 @@
 """keras_vitser/models/vit_ser.py"""
 
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -87,15 +88,30 @@ def test_default_shapes():
 # Numbers
 
 
-@pytest.mark.parametrize("pooling", ["class_token", "mean"])
-@pytest.mark.parametrize(("image_size", "patch_size"), [((16, 16), (16, 1)), ((16, 12), (16, 1)), ((12, 20), (4, 2))])
-@pytest.mark.parametrize("role", ["teacher", "student"])
-def test_equals_plain_pytorch(role, image_size, patch_size, pooling):
+# Each role, pooling and size on each backend, and all of them together on one.
+ON_EACH = [
+    ("teacher", ((16, 16), (16, 1)), "class_token"),
+    ("teacher", ((12, 20), (4, 2)), "mean"),
+    ("student", ((16, 12), (16, 1)), "mean"),
+    ("student", ((12, 20), (4, 2)), "class_token"),
+]
+SIZES = [((16, 16), (16, 1)), ((16, 12), (16, 1)), ((12, 20), (4, 2))]
+
+
+@pytest.mark.parametrize(
+    ("role", "sizes", "pooling"),
+    [
+        pytest.param(*case, marks=() if case in ON_EACH else pytest.mark.backends("tensorflow"))
+        for case in itertools.product(("teacher", "student"), SIZES, ("class_token", "mean"))
+    ],
+)
+def test_equals_plain_pytorch(role, sizes, pooling):
     require("torch")
     from .reference_vit_ser import reference, weights_of
 
-    sizes = SMALL | {"image_size": image_size, "patch_size": patch_size, "pooling": pooling}
-    model = drawn(getattr(ViTSER, role)(4, depth=2, **sizes))
+    image_size, patch_size = sizes
+    settings = SMALL | {"image_size": image_size, "patch_size": patch_size, "pooling": pooling}
+    model = drawn(getattr(ViTSER, role)(4, depth=2, **settings))
     images = np.random.default_rng(2).uniform(0, 1, (2, *image_size, 1)).astype("float32")
     logits, feature = reference(
         weights_of(model),
