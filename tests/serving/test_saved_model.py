@@ -122,6 +122,7 @@ def test_who_else_is_in_the_batch_changes_nothing(exported, library):
     np.testing.assert_allclose(other["probabilities"], single[permuted], rtol=0, atol=ROUNDING)
 
 
+@pytest.mark.more
 def test_requests_of_many_kinds_at_once_get_their_own_answers(exported, library):
     """They are joined in the graph; a bad one fails alone, in words that name what is wrong."""
     good = [
@@ -155,6 +156,7 @@ def test_requests_of_many_kinds_at_once_get_their_own_answers(exported, library)
                 np.testing.assert_allclose(given[name], values, rtol=0, atol=1e-5)
 
 
+@pytest.mark.more
 def test_more_than_the_queue_holds_is_refused_at_once(exported):
     """Of 8 requests of 512 clips at once, 1024 clips may wait; the others need not."""
     clips = np.tile(sound(1, 0.1), (512, 1))
