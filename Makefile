@@ -18,12 +18,6 @@ export OMP_WAIT_POLICY ?= passive
 OLD_TENSORFLOW := 2.17.1
 export KERAS_VITSER_OTHER_TENSORFLOW ?= $(CURDIR)/.venv/tensorflow-$(OLD_TENSORFLOW)/tensorflow
 
-# Two processes at a time, which should not fight for two cores with many threads each.
-export OMP_NUM_THREADS ?= 1
-export OPENBLAS_NUM_THREADS ?= 1
-export TF_NUM_INTRAOP_THREADS ?= 1
-export TF_NUM_INTEROP_THREADS ?= 1
-
 PYTEST := -m pytest -q -rs
 APART := not (long or more or kserve or tfio)
 # A skip for something that KERAS_VITSER_REQUIRE names is a failure; an environment of its own has less in it.
@@ -38,6 +32,12 @@ jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
 	$(BIN)/python tests/total.py $(1:%=$(RESULTS)/%.xml) && [ $$status = 0 ]
 TESTS := once jax tensorflow torch
 MORE := more-tensorflow tfio more-jax more-torch kserve
+
+# Two processes at a time, which should not fight for two cores with many threads each.
+test test-more test-long: export OMP_NUM_THREADS ?= 1
+test test-more test-long: export OPENBLAS_NUM_THREADS ?= 1
+test test-more test-long: export TF_NUM_INTRAOP_THREADS ?= 1
+test test-more test-long: export TF_NUM_INTEROP_THREADS ?= 1
 
 .PHONY: demo test test-more test-long lint install-test install-more $(TESTS:%=test-%) $(MORE:%=test-%) clean
 
