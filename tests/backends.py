@@ -1,4 +1,7 @@
-"""Which backends a test runs on: those of its closest marker `backends`, and the first alone where there is none."""
+"""Which backends a test runs on: those of its closest marker `backends`, and the first alone where there is none.
+
+`backends("tensorflow", "jax", "torch", more=["jax"])` leaves what compiles for long on JAX to `make test-more` there.
+"""
 
 import re
 
@@ -20,3 +23,12 @@ def backends_of(item: pytest.Item) -> tuple[str, ...]:
     if not names or not set(names) <= set(BACKENDS):
         raise pytest.UsageError(f"{item.nodeid}: backends{names} must name some of {', '.join(BACKENDS)}")
     return names
+
+
+def backends_of_more(item: pytest.Item) -> tuple[str, ...]:
+    """The backends on which `make test` leaves a collected test to `make test-more`."""
+    marker = item.get_closest_marker("backends")
+    more = tuple(marker.kwargs.get("more", ())) if marker else ()
+    if not set(more) <= set(backends_of(item)):
+        raise pytest.UsageError(f"{item.nodeid}: more={more} must name some of the backends that it runs on")
+    return more

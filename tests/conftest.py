@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends import BACKENDS, backends_of, backends_of_file
+from tests.backends import BACKENDS, backends_of, backends_of_file, backends_of_more
 from tests.requirements import MODULES, lacking, required
 
 RECORDINGS_VARIABLE = "KERAS_VITSER_RECORDINGS"
@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(config, items):
         names = backends_of(item)
         if len(names) == 1:
             item.add_marker("once")
+        if BACKEND in backends_of_more(item):
+            item.add_marker("more")
         (chosen if BACKEND in names else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)

@@ -468,7 +468,6 @@ def with_head(recognizer, value):
     return Recognizer(network, LABELS, LogMelImage(**FRONT_END), PROVENANCE, "# A card\n")
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 def test_no_label_is_made_of_what_is_no_number(recognizer):
     """Weights are finite here and the answer is not, as numbers overflow."""
     broken = with_head(recognizer, np.finfo(np.float32).max)
@@ -477,7 +476,6 @@ def test_no_label_is_made_of_what_is_no_number(recognizer):
             broken.predict(source, sampling_rate=RATE)
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 def test_a_model_with_a_weight_that_is_no_number_is_not_written(recognizer, tmp_path):
     broken = with_head(recognizer, np.nan)
     for write in (broken.save, broken.save_to_preset):
@@ -486,7 +484,6 @@ def test_a_model_with_a_weight_that_is_no_number_is_not_written(recognizer, tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 def test_a_model_folder_of_one_is_not_loaded(recognizer, tmp_path, monkeypatch):
     """As an earlier version wrote it."""
     with monkeypatch.context() as earlier:

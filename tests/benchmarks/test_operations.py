@@ -14,7 +14,7 @@ from keras_vitser.models import ViTSER
 
 from .scripts import run
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
 SMALL = {"image_size": (16, 12), "patch_size": (8, 3), "hidden_dim": 24, "mlp_dim": 20, "depth": 2, "num_heads": 3}
 

@@ -9,7 +9,7 @@ import pytest
 
 import keras_vitser
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax", "torch"])
 
 SKIPPED = "keras_vitser.distillation.train_step."  # one module a backend, without examples
 MODULES = sorted(

@@ -646,7 +646,6 @@ def refuses(received, call, *data, **kwargs):
         call(*data, verbose=0, **kwargs)
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 @pytest.mark.parametrize("received", BAD)
 def test_labels_in_arrays_are_checked_before_the_first_step(learner, received):
     labels, before = BAD[received], weights_of(learner.student)
@@ -658,7 +657,6 @@ def test_labels_in_arrays_are_checked_before_the_first_step(learner, received):
     assert same(weights_of(learner.student), before)
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 @pytest.mark.parametrize("kind", DATASETS)
 def test_labels_in_datasets_are_checked_a_batch_at_a_time(learner, kind):
     for received, labels in BAD.items():
@@ -670,7 +668,6 @@ def test_labels_in_datasets_are_checked_a_batch_at_a_time(learner, kind):
         refuses("7", learner.fit, EXAMPLES, labels_with(0), validation_data=DATASETS[kind](BAD["7"]))
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_label_in_a_later_batch_leaves_the_weights_of_the_steps_before(steps):
     """On JAX, where Keras takes the values out of the variables while it trains."""
@@ -684,7 +681,6 @@ def test_a_label_in_a_later_batch_leaves_the_weights_of_the_steps_before(steps):
     assert 3 <= int(distiller.optimizer.iterations) <= 3 + 1 + steps
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
 @pytest.mark.parametrize(
     "kind", sorted(set(DATASETS) - {"PyDataset workers"})
@@ -709,7 +705,6 @@ def test_a_dataset_that_is_checked_teaches_the_same(kind):
         assert_close(learned(weighted), learned(EXAMPLES, labels, batch_size=12, sample_weight=weight))
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 def test_labels_are_those_of_the_loss():
     distiller = still(
         Distiller(network(1), network(2)),
@@ -722,6 +717,5 @@ def test_labels_are_those_of_the_loss():
         distiller.fit(X, Y, verbose=0)
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 def test_labels_that_are_not_learned_are_not_looked_at():
     Distiller(network(1), network(2), label_weight=0).fit(X, np.full(8, 99), batch_size=8, verbose=0)

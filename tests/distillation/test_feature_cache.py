@@ -396,7 +396,6 @@ def losing(lost):
     return dataset.batch(4).map(lambda x, y: (tf.debugging.check_numerics(x, "nan"), y)).ignore_errors()
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
 def test_data_that_ends_early_takes_the_same_steps_as_without():

@@ -156,7 +156,7 @@ CHAIN = [
 @pytest.mark.parametrize(
     "kind",
     [
-        "arrays",
+        pytest.param("arrays", marks=pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])),
         pytest.param("PyDataset", marks=pytest.mark.backends("tensorflow")),  # their order is Python's
         pytest.param("callable", marks=pytest.mark.backends("tensorflow")),
     ],
@@ -401,7 +401,6 @@ def test_arguments_out_of_range_are_refused_before_anything_is_written(settings,
     assert not (tmp_path / "job").exists()
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
 @pytest.mark.parametrize("kind", ["arrays", "PyDataset", "callable", "tf.data"])
 def test_labels_of_the_second_stage_are_checked_in_the_first(kind):

@@ -25,7 +25,7 @@ from keras_vitser.recognizer import Recognizer
 from tests.experiments.made_up import TINY, chirp
 from tests.requirements import require
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
 TRACKED = keras.backend.backend() == "tensorflow"  # once will do
 TWO = ("anger", "sadness")

@@ -18,7 +18,7 @@ from keras_vitser.recognizer import Recognizer
 from tests.experiments.killable_run import STEPS, job, of_epochs
 from tests.experiments.made_up import STAGES
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 0.15  # seconds of training before a kill; a step takes at least 0.02

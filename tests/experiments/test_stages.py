@@ -11,7 +11,7 @@ from keras_vitser.experiments.config import StageSection, StudentStage, TeacherS
 from keras_vitser.experiments.stages import BestEpoch, Part, Watcher, in_full_batches, probabilities
 from tests.experiments.made_up import network
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
 CLASSES = 3
 CLIPS = 24
@@ -231,7 +231,6 @@ class TestBestEpoch:
         assert same(before, weights(model))
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 @pytest.mark.parametrize(("stage", "what"), [("teacher", "the validation loss"), ("matching", "an answer")])
 def test_a_stage_whose_only_step_is_too_large_has_diverged(trained, stage, what):
     """Its one loss is finite, and so are its weights."""

@@ -188,7 +188,6 @@ def test_real_trials(algorithm, tmp_path):
         assert promoted.rows[0]["loss"] < first.rows[0]["loss"]
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
 def test_a_trial_diverges_at_its_first_loss_that_is_not_finite(tmp_path):
     rates = {"tuning.space": {"stages.student.learning_rate": [1e30]}}
     model = ViTSERHyperModel(load_config(None, OVERRIDES | rates), 2)

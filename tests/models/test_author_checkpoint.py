@@ -15,7 +15,7 @@ torch = require("torch")
 
 from .published_network import PublishedNetwork, random_network, run, save
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
 TEACHER = {"teacher": True, "classes": 4, "patch": (8, 1), "depth": 2, "heads": 2, "width": 32, "mlp": 24}
 STUDENT = TEACHER | {"teacher": False}

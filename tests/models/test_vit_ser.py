@@ -142,6 +142,7 @@ def test_one_head_as_wide_as_a_token_equals_plain_pytorch():
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 def test_inner_values_are_those_of_the_graph(role, request):
     model = request.getfixturevalue(role)
     taps = [model.get_layer(name).output for name in ("encoder_norm", "feature_map", "head")]
@@ -359,7 +360,7 @@ def test_refuses_an_unknown_pooling():
 # Labels
 
 
-@pytest.mark.backends("tensorflow", "jax", "torch")
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 def test_labels_beyond_the_classes_are_refused():
     network = ViTSER.student(4, depth=1, **SMALL)
     network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)

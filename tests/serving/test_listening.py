@@ -12,7 +12,7 @@ from keras_vitser.serving.listening import heard_figure, heard_sentence, listen
 from tests.audio.unheard_sounds import lsb_noise, tone
 from tests.serving.conftest import make_recognizer
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
 RATE = 16000
 
