@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share, and which tests run on the backend of this process."""
 
+import gc
 import importlib.util
 import os
 import tempfile
@@ -56,6 +57,23 @@ def pytest_runtest_setup(item):
     for name in ("kserve", "tfio"):
         if item.get_closest_marker(name) and not importlib.util.find_spec(*MODULES[name]):
             lacking(name, f"{name} is not installed; `make test-{name}` makes an environment for it")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session):
+    _leave_alone_what_is_there()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def earlier_modules_are_left_alone():
+    yield
+    _leave_alone_what_is_there()
+
+
+def _leave_alone_what_is_there():
+    """From now on the collector passes over what has outlived this module: a look at all of it takes half a minute."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitser.errors import DivergedError
-from keras_vitser.files import whole_file
+from keras_vitser.files import strict_json, whole_file
 
 FILE = "diverged.json"
 ANSWER = "answer"  # of a training that measures nothing, where it is not finite
@@ -74,7 +74,7 @@ def add_divergence(folder, divergence):
     """Writes one more down; the file is whole at any moment."""
     rows = [asdict(row) for row in (*divergences(folder), divergence)]
     with whole_file(Path(folder) / FILE) as part:
-        part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        part.write_text(strict_json(rows, indent=1) + "\n", encoding="utf-8")
 
 
 class FiniteLosses(keras.callbacks.Callback):

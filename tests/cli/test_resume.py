@@ -72,7 +72,13 @@ class TestDiverged:
         ]
 
     @pytest.mark.parametrize(
-        "options", [["--set", "stages.teacher.learning_rate=1e-5"], ["--seed", "3"], ["--epochs", "1,1,1"]]
+        "options",
+        [
+            ["--set", "stages.teacher.learning_rate=1e-5"],
+            ["--seed", "3"],
+            ["--epochs", "1,1,1"],
+            ["--leave-out-unreadable"],
+        ],
     )
     def test_no_other_value_is_taken(self, command, diverged, options):
         line = command("train", "--resume", diverged, *options).refusal

@@ -157,7 +157,7 @@ class TestRefusals:
         assert not (tmp_path / "others").exists()
 
     def test_what_a_run_began_with_is_not_changed(self, command):
-        assert "leave out the config" in command("train", "--resume", "x", "--leave-out-unreadable").refusal
+        assert "leave out the config" in command("train", "demo", "--resume", "x").refusal
 
     def test_a_folder_without_sound(self, command, tmp_path):
         (tmp_path / "empty").mkdir()

@@ -596,12 +596,12 @@ def generated(labels):
 
 
 def tf_dataset(labels):
-    tf = pytest.importorskip("tensorflow")
+    tf = require("tensorflow")
     return tf.data.Dataset.from_tensor_slices((EXAMPLES, labels)).batch(4)
 
 
 def torch_loader(labels):
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     dataset = torch.utils.data.TensorDataset(torch.from_numpy(EXAMPLES), torch.from_numpy(labels))
     return torch.utils.data.DataLoader(dataset, batch_size=4)
 

@@ -208,8 +208,7 @@ class TestCheckpoints:
         assert "student-000002.npz holds numbers that are NaN; going on from the one before it" in caplog.text
 
 
-@pytest.mark.backends("jax", "torch")
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="Keras itself fetches each loss there")
+@pytest.mark.backends("jax", "torch")  # on TensorFlow Keras itself fetches each loss
 def test_it_never_makes_a_step_wait():
     """Keras calls it in a thread, with numbers that it fetches there for its own progress bar."""
     listeners = keras.callbacks.CallbackList([FiniteLosses("student")])

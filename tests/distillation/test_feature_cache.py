@@ -389,7 +389,7 @@ def test_a_damaged_shard_is_computed_again(kind, tmp_path, caplog):
 
 def losing(lost):
     """Batches of 4, of which those with an example that cannot be read are lost."""
-    tf = pytest.importorskip("tensorflow")
+    tf = require("tensorflow")
     examples = X.copy()
     examples[lost] = np.nan
     dataset = tf.data.Dataset.from_tensor_slices((examples, Y))

@@ -429,7 +429,7 @@ def with_labels(batches, labels):
 
 
 def tf_batches(labels):
-    tf = pytest.importorskip("tensorflow")
+    tf = require("tensorflow")
     return tf.data.Dataset.from_tensor_slices((X, labels)).batch(3)
 
 

@@ -12,6 +12,7 @@ from keras_vitser.errors import ConfigError, DivergedError
 from keras_vitser.experiments import load_config
 from keras_vitser.recognizer import Recognizer
 from tests.experiments.killable_run import of_epochs
+from tests.requirements import require
 
 pytestmark = pytest.mark.backends("tensorflow")
 KEY = "stages.matching.learning_rate"
@@ -29,7 +30,7 @@ def stops(task, done, total):
 
 @pytest.fixture(scope="module")
 def diverged(tmp_path_factory):
-    pytest.importorskip("mlflow", reason="the extra `track` is not installed")
+    require("track")
     runs = tmp_path_factory.mktemp("runs")
     with pytest.raises(DivergedError) as caught:
         experiments.run(None, runs=runs, overrides=OVERRIDES)
