@@ -16,6 +16,7 @@ from .networks import WEIGHT, Counting, X, Y, forward, network, same, weights_of
 
 # Keras says so of the inner models that its own distiller makes.
 pytestmark = [
+    pytest.mark.more,
     pytest.mark.backends("tensorflow"),  # what Keras' own does is told here; ours is tested on each in its own files
     pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match"),
 ]

@@ -93,6 +93,7 @@ def plain():
 # How a step is run
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["torch"])  # Inductor takes a minute
 def test_jit_compile_on_and_off_are_equal(plain):
     built = compiled(distiller(), jit_compile=True)
     assert_equal_logs(fitted(built), plain[0])

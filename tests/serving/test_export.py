@@ -15,7 +15,7 @@ from keras_vitser.layers import LogMelImage
 from keras_vitser.recognizer import Recognizer
 from tests.serving import c_library
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = [pytest.mark.backends("tensorflow", "jax", "torch"), pytest.mark.more]
 
 module = importlib.import_module("keras_vitser.serving.export")  # `serving.export` is the function
 

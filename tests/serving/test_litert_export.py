@@ -18,7 +18,7 @@ from tests.serving.real_sounds import original_files, waveforms
 
 interpreter = require("export", "ai_edge_litert.interpreter")
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.serving.real_sounds import original_files, waveforms
 onnxruntime = require("export", "onnxruntime")
 require("export", "tf2onnx")
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
 
 
 @pytest.fixture(scope="module")
