@@ -47,7 +47,7 @@ def test_the_state_has_what_the_distiller_adds_and_not_the_teacher():
     assert len(state["metrics"]) == len(built.metrics_variables)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_an_interrupted_save_leaves_the_state_before(tmp_path, monkeypatch):
     built = trained()
     store = Checkpoints(tmp_path, NAME, JOB)
@@ -66,7 +66,7 @@ def test_an_interrupted_save_leaves_the_state_before(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["student-000001.npz"]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     (tmp_path / ".part-abc.npz").write_bytes(b"half")
     (tmp_path / "mine.npz").write_bytes(b"kept")
@@ -74,7 +74,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["mine.npz"]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("content", [b"", b"text", "half", "other arrays", "pickled", "later format", "no progress"])
 def test_a_damaged_or_foreign_file_is_refused_and_stays(content, tmp_path):
     store, path = Checkpoints(tmp_path, NAME, JOB), tmp_path / "student-000001.npz"
@@ -98,7 +98,7 @@ def test_a_damaged_or_foreign_file_is_refused_and_stays(content, tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_flipped_bits_are_found(tmp_path):
     store, path = Checkpoints(tmp_path, NAME, JOB), tmp_path / "student-000001.npz"
     store.save(PROGRESS, trained())
@@ -110,7 +110,7 @@ def test_flipped_bits_are_found(tmp_path):
         store.load()
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_the_newest_two_stay_and_the_newest_whole_one_is_read(tmp_path, caplog):
     store = Checkpoints(tmp_path, NAME, JOB)
     for epoch in range(12):
@@ -125,7 +125,7 @@ def test_the_newest_two_stay_and_the_newest_whole_one_is_read(tmp_path, caplog):
     assert store.load()[0].epoch == 20
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "job"):
@@ -133,7 +133,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
             Checkpoints(folder, NAME, JOB)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_other_settings_are_named_with_their_old_and_new_values(tmp_path):
     Checkpoints(tmp_path, NAME, {**JOB, "gone": 1}).save(PROGRESS, trained())
     with pytest.raises(CheckpointError, match=r"another job: .*optimizer.class_name was .Adam. and is .SGD.") as caught:
@@ -142,14 +142,14 @@ def test_other_settings_are_named_with_their_old_and_new_values(tmp_path):
         assert part in str(caught.value)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_variables_of_other_shapes_are_refused(tmp_path):
     state = state_of(trained())
     with pytest.raises(CheckpointError, match="its model variables have the shapes"):
         restore(trained(width=6), state)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_is_due_after_the_interval(tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])

@@ -450,27 +450,27 @@ class Subclassed(keras.Model):
         return self.dense(inputs)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_what_is_no_model():
     refused("`teacher` must be a keras.Model. Received: str", teacher="teacher.keras")
     refused("`student` must be a keras.Model. Received: Dense", student=keras.layers.Dense(3))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_what_cannot_be_tapped():
     refused("`student` must be a functional model.*Received: Subclassed", student=Subclassed())
     unbuilt = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(3)])
     refused(r"`teacher` must be a functional model.*start with keras.Input\(shape\)", teacher=unbuilt)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_two_outputs():
     model = network(1)
     two = keras.Model(model.inputs, [model.output, model.get_layer("hidden").output])
     refused("must have one output, the logits.*with 2 outputs", student=two)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_shared_weights():
     model = network(1)
     refused("share weights.*clone_model", teacher=model, student=model)
@@ -478,14 +478,14 @@ def test_refuses_shared_weights():
     refused("share weights", teacher=model, student=half)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_other_inputs():
     refused(
         r"must take the same inputs. Received: teacher \[\(None, 4\)\], student \[\(None, 6\)\]", network(1, inputs=4)
     )
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_features_of_other_kinds():
     def sequence(length):
         inputs = keras.Input((6,))
@@ -498,14 +498,14 @@ def test_refuses_features_of_other_kinds():
     refused(message, sequence(2), network(2), matches=[Match("steps", "hidden")])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_unknown_layers():
     message = r"`teacher` .*'hiden' is no layer.*did you mean 'hidden'\? its layers are hidden, logits"
     refused(message, matches=[Match("hiden", "hidden")])
     refused("`student` .*'y' is no layer", matches=[Match("hidden", "y")])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_refuses_a_student_that_gives_probabilities(activation):
     model = network(2)
@@ -513,19 +513,19 @@ def test_refuses_a_student_that_gives_probabilities(activation):
     refused("`student` must return logits.*activation=None", student=keras.Model(model.inputs, head))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["alpha", "label_weight"])
 def test_refuses_weights_that_are_no_share(name, value):
     refused(f"`{name}` must be a number of at least 0. Received: {name}={value}", **{name: value})
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_to_learn_nothing():
     refused("`alpha` and `label_weight` are both 0", alpha=0, label_weight=0)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     "loss",
     [
@@ -550,19 +550,19 @@ def test_takes_other_losses_on_logits():
     assert "categorical_accuracy" in logs
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_data_without_labels():
     with pytest.raises(DistillationError, match=r"the data has none; give \(x, y\) batches, or .*label_weight=0"):
         Distiller(network(1), network(2)).fit(X, verbose=0)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_to_evaluate_data_without_labels():
     with pytest.raises(DistillationError, match="the data has none"):
         Distiller(network(1), network(2)).evaluate(X, verbose=0)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_refuses_to_evaluate_without_a_label_loss():
     distiller = Distiller(network(1), network(2), label_weight=0.0)
     with pytest.raises(DistillationError, match="`evaluate` needs the label loss"):

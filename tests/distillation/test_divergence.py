@@ -14,7 +14,7 @@ from keras_vitser.errors import CheckpointError, DivergedError
 from .networks import X, Y, cross_entropy, network
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
-once = pytest.mark.backends("tensorflow")
+once = pytest.mark.backends("torch")
 TOO_HIGH = 1e30
 LOW = 1e-3
 

@@ -97,7 +97,7 @@ def test_workers_of_a_dataset_read_ahead_in_threads():
     assert threading.get_ident() not in source.threads
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_lengths():
     assert known_length(Batches(4)) == 4
     assert known_length(generators(0)) is None
@@ -105,7 +105,7 @@ def test_lengths():
         known_length(Batches(None))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_data_without_end_is_refused():
     tf = require("tensorflow")
     endless = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4).repeat()
@@ -113,7 +113,7 @@ def test_data_without_end_is_refused():
         transfer(network(1), network(2), lambda epoch: endless, verbose=0)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     ("ds", "message"),
     [

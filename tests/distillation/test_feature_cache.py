@@ -88,7 +88,7 @@ def test_what_was_attached_comes_back():
     assert detach_teacher_features(attach_teacher_features(inputs, (features, inputs)))[1] == [features, inputs]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("x", [np.zeros(3), {"inputs": 1}, {"inputs": 1, "other": 2}, [1, 2]])
 def test_plain_inputs_are_left_alone(x):
     inputs, features = detach_teacher_features(x)
@@ -106,7 +106,7 @@ def test_plain_inputs_are_left_alone(x):
         (lambda: (X, Y), {"batch_size": 6, "validation_split": 0.2, "class_weight": {0: 1.0, 1: 2.0, 2: 0.5}}),
         (lambda: (X, Y), {"sample_weight": np.linspace(0, 2, 20)}),
         (lambda: (Pool(),), {}),
-        pytest.param(lambda: (Pool(workers=2),), {}, marks=pytest.mark.backends("tensorflow")),
+        pytest.param(lambda: (Pool(workers=2),), {}, marks=pytest.mark.backends("torch")),
         (lambda: (tf_dataset(),), {}),
         (lambda: (torch_loader(),), {}),
     ],
@@ -122,7 +122,7 @@ def test_the_same_losses_as_without(data, kwargs):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_dataset_that_shuffles_itself_is_read_whole_in_each_epoch():
     losses, _ = taught((tf_dataset(shuffle=True),), True, epochs=4)
     assert all(np.isfinite(losses["loss"]))
@@ -218,7 +218,7 @@ def shards(folder):
     return sorted(path.name for path in folder.glob("*/*.npy"))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_features_are_kept_in_shards_for_later_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_cache, "_SHARD_BYTES", 6 * 7 * 4)  # six examples of seven numbers
     expected, _ = taught((X, Y), False, batch_size=6)
@@ -237,7 +237,7 @@ def test_features_are_kept_in_shards_for_later_runs(tmp_path, monkeypatch):
     assert np.isfinite(from_batches["loss"]).all()
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_features_from_disk_are_memory_mapped(tmp_path):
     distiller = Distiller(network(1), network(2))
     cache = FeatureCache(distiller.teacher_feature_model, "key", tmp_path)
@@ -251,7 +251,7 @@ def test_features_from_disk_are_memory_mapped(tmp_path):
     np.testing.assert_allclose(features[0], expected, atol=1e-6)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_another_teacher_or_tap_has_a_folder_of_its_own(tmp_path):
     taught((X, Y), tmp_path)
     taught((X, Y), tmp_path, teacher=network(5, width=7))
@@ -260,7 +260,7 @@ def test_another_teacher_or_tap_has_a_folder_of_its_own(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_changed_examples_are_other_examples(tmp_path):
     cache = FeatureCache(Distiller(network(1), network(2)).teacher_feature_model, "key", tmp_path)
     assert cache(X)[1] == 20
@@ -270,7 +270,7 @@ def test_changed_examples_are_other_examples(tmp_path):
     assert cache(X[::-1].copy())[1] == 0
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_shard_without_its_digests_does_not_count(tmp_path):
     """A kill between the two files: the features are there, what they belong to is not."""
     model = Distiller(network(1), network(2)).teacher_feature_model
@@ -284,7 +284,7 @@ def test_a_shard_without_its_digests_does_not_count(tmp_path):
     assert FeatureCache(model, "key", tmp_path)(X)[1] == 0
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_says_how_many_were_computed(caplog):
     with caplog.at_level(logging.INFO, "keras_vitser"):
         taught((Pool(shuffled=False),), True, epochs=1)
@@ -304,7 +304,7 @@ def noisy_list():
     return [(X[:6] + GENERATOR.standard_normal((6, 6)).astype("float32"), Y[:6])]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     "data",
     [lambda: Pool("each time"), lambda: Pool("each time", workers=2), noisy_tf_dataset, lambda: Listed(noisy_list)],
@@ -320,19 +320,19 @@ def test_a_random_pipeline_is_refused_before_anything_is_learned(data):
     assert same(weights_of(student), before)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_pipeline_that_draws_anew_each_epoch_is_refused_when_it_does():
     with pytest.raises(DistillationError, match=r"of one epoch's examples were new.*the pipeline is random"):
         Distiller(network(1), network(2)).fit(Pool("each epoch"), epochs=3, verbose=0, cache_teacher=True)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_what_can_be_read_once_is_refused():
     with pytest.raises(DistillationError, match="a generator can be read only once"):
         Distiller(network(1), network(2)).fit(((X, Y) for _ in range(2)), verbose=0, cache_teacher=True)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_what_has_no_end_is_refused():
     with pytest.raises(DistillationError, match="needs data that ends"):
         Distiller(network(1), network(2)).fit(tf_dataset().repeat(), verbose=0, cache_teacher=True)
@@ -351,7 +351,7 @@ def test_features_of_no_fixed_size_are_refused():
         distiller.fit(np.zeros((4, 5, 5, 1)), Y[:4], verbose=0, cache_teacher=True)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("kind", ["arrays", "PyDataset", "generator of unknown length"])
 def test_callbacks_are_told_of_the_teachers_batches(kind):
     class Told(keras.callbacks.Callback):
@@ -374,7 +374,7 @@ def test_callbacks_are_told_of_the_teachers_batches(kind):
     assert told.steps == expected.get(kind, [(1, None), (2, None)])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("kind", ["features", "digests"])
 def test_a_damaged_shard_is_computed_again(kind, tmp_path, caplog):
     teacher = network(1)
@@ -415,7 +415,7 @@ def test_data_that_ends_early_takes_the_same_steps_as_without():
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(("lengths", "received"), [((3, 3, 3, 2), "2, and 3"), ((3, 3, 3, 4), "more than 3, and 3")])
 def test_an_epoch_that_is_shorter_or_longer_is_refused(lengths, received):
     reading = iter(lengths)  # filling reads twice, and looks whether the data is an iterator

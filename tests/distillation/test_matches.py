@@ -135,7 +135,7 @@ def test_each_match_teaches_and_the_teacher_stays():
 # Widths and places that differ
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(("source", "target"), [(4, 9), (9, 4), (5, 5), (1, 3), (3, 1), (64, 128)])
 def test_interpolation_is_that_of_jax_image_resize(source, target):
     """Half-pixel centres, a triangle that widens where the grid shrinks: jax.image.resize(..., "linear")."""
@@ -206,31 +206,31 @@ def refused(message, teacher, student, *matches):
         Distiller(teacher, student, matches=list(matches))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_projection_that_is_turned_off():
     match = Match("hidden", "hidden", project=False, resize=False)
     refused("widths of a Match differ and project=False.*project=True", network(1, width=7), network(2), match)
     Distiller(network(1), network(2), matches=[match])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_resize_that_is_turned_off():
     match = Match("all_tokens", "all_tokens", resize=False)
     refused("places of a Match differ in number and resize=False", vit_ser(), vit_ser(patch_size=(8, 2)), match)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_logits_of_other_classes():
     refused("same classes", network(1, classes=4), network(2), Match("logits", "logits"))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_features_of_another_kind():
     message = r"of one kind. Received: teacher 'all_tokens' \(None, 9, 8\), student 'class_token' \(None, 8\)"
     refused(message, vit_ser(), vit_ser(), Match("all_tokens", "class_token"))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_sizes_that_are_not_known():
     def images(size):
         inputs = keras.Input((size, size, 1))
@@ -240,41 +240,41 @@ def test_sizes_that_are_not_known():
     Distiller(images(None), images(None), matches=[Match("conv", "conv")])  # equal at run time, whatever they are
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_teacher_whose_logits_are_probabilities():
     model = network(1)
     teacher = keras.Model(model.inputs, keras.layers.Softmax()(model.get_layer("hidden").output))
     refused("`teacher` must return logits", teacher, network(2, width=5, classes=5), Match("logits", "logits"))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("path", [None, "", "a//b", "/a", 3])
 def test_names_that_are_none(path):
     with pytest.raises(DistillationError, match="`student` of a Match must name a layer"):
         Match("a", path)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_losses_that_are_no_mean():
     with pytest.raises(DistillationError, match=r"its reduction must be 'sum_over_batch_size'. Received: 'sum'"):
         Match("a", "b", loss=FeatureMatching(reduction="sum"))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("weight", [-1, float("nan")])
 def test_weights_that_are_none(weight):
     with pytest.raises(DistillationError, match="`weight` must be a number of at least 0"):
         Match("a", "b", weight=weight)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_names_of_the_logs_are_unique():
     twice = [Match("hidden", "hidden"), Match("logits", "hidden")]
     refused("needs a name of its own.*'hidden', 'hidden'", network(1), network(2), *twice)
     refused("needs a name", network(1), network(2), Match("hidden", "hidden", name="label"), Match("hidden", "hidden"))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("matches", [[], ["hidden"]])
 def test_a_list_that_is_none(matches):
     with pytest.raises(DistillationError, match="`matches` must be a list of at least one"):

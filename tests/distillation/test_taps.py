@@ -161,7 +161,7 @@ def test_names_of_vit_ser():
     assert outputs["features"][3].shape == (2, 7, 8)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_all_tokens_cost_more_than_the_feature_map():
     """In the last block of a ViTSER only the class token is worked out, where nothing else is asked for."""
     model, lengths = vit_ser(), []
@@ -234,7 +234,7 @@ def test_a_subclassed_model_inside_another_network():
     np.testing.assert_allclose(got, ops.convert_to_numpy(model.hidden(X)), **CLOSE)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("calls", [0, 2])
 def test_a_feature_map_that_is_not_on_the_way_once(calls):
     with pytest.raises(
@@ -243,19 +243,19 @@ def test_a_feature_map_that_is_not_on_the_way_once(calls):
         Tap(Subclassed(calls), ["feature_map"], "student", True, [keras.Input((6,))])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_only_two_names_in_a_subclassed_model():
     with pytest.raises(DistillationError, match=r"`student` .*subclassed.*only 'feature_map'.*Received: \['dense'\]"):
         Tap(Subclassed(), ["dense"], "student", True, [keras.Input((6,))])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_subclassed_model_whose_inputs_nobody_knows():
     with pytest.raises(DistillationError, match="its inputs are not known yet; call it once on a batch"):
         Tap(Subclassed(), ["feature_map"], "student", True)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_what_is_no_network():
     class Plain(keras.Model):
         pass
@@ -277,7 +277,7 @@ def refused(message, model, path):
         Tap(model, [path], "teacher", True)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_unknown_names():
     message = r"`teacher` .*'inner' is no layer of 'backbone'|'hiden' is no layer of 'inner'; did you mean 'hidden'\?"
     refused(message, nested(), "backbone/inner/hiden")
@@ -286,13 +286,13 @@ def test_unknown_names():
     refused("did you mean 'all_tokens'", vit_ser(), "all_token")
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_nothing_inside_a_plain_layer():
     refused("nothing can be taken inside 'first', a Dense. Received: 'first/kernel'", nested(), "first/kernel")
     refused("inside 'first', a Dense.*whose call takes return_attention or", nested(), "first/attention")
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_layer_that_is_called_twice():
     shared = keras.layers.Dense(6, name="shared")
     inputs = keras.Input((6,))
@@ -300,20 +300,20 @@ def test_a_layer_that_is_called_twice():
     refused("'shared' is called 2 times", model, "shared")
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_layer_that_gives_several_tensors():
     inputs = keras.Input((3, 4))
     x = keras.layers.LSTM(5, return_state=True, name="lstm")(inputs)
     refused("'lstm' gives several tensors", keras.Model(inputs, keras.layers.Dense(2)(x[0])), "lstm")
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_network_of_one_layer_has_no_feature():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
     refused("no feature map before its last layer.*name a layer", model, "feature_map")
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_network_that_ends_in_a_network_needs_a_name():
     inner = network(1)
     inputs = keras.Input((6,))
@@ -322,7 +322,7 @@ def test_a_network_that_ends_in_a_network_needs_a_name():
     assert Tap(model, ["first"], "teacher", True).features[0].shape == (None, 6)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("way", ["in the layer", "as a layer", "as an operation", "in a nested model"])
 def test_probabilities_are_no_logits(activation, way):
@@ -340,7 +340,7 @@ def test_probabilities_are_no_logits(activation, way):
         check_returns_logits(model, "student")
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_softmax_layer_gives_no_logits():
     inputs = keras.Input((6,))
     model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(3)(inputs)))
@@ -348,7 +348,7 @@ def test_a_softmax_layer_gives_no_logits():
         check_returns_logits(model, "student")
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_logits_are_logits():
     check_returns_logits(network(1), "student")
     check_returns_logits(keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)]), "student")

@@ -107,7 +107,7 @@ def assert_equal(ours, theirs):
     assert same(ours[1], theirs[1])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     ("halve_every", "rates"), [(10, {0: 1, 9: 1, 10: 0.5, 19: 0.5, 20: 0.25}), (1, {0: 1, 1: 0.5, 3: 0.125})]
 )
@@ -157,8 +157,8 @@ CHAIN = [
     "kind",
     [
         pytest.param("arrays", marks=pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])),
-        pytest.param("PyDataset", marks=pytest.mark.backends("tensorflow")),  # their order is Python's
-        pytest.param("callable", marks=pytest.mark.backends("tensorflow")),
+        pytest.param("PyDataset", marks=pytest.mark.backends("torch")),  # their order is Python's
+        pytest.param("callable", marks=pytest.mark.backends("torch")),
     ],
 )
 def test_a_job_stopped_again_and_again_ends_as_one_that_ran_through(kind, tmp_path):
@@ -194,7 +194,7 @@ EXTRAS = {
 
 
 @pytest.mark.parametrize("kind", EXTRAS)
-@pytest.mark.parametrize("stage", [pytest.param("matching", marks=pytest.mark.backends("tensorflow")), "student"])
+@pytest.mark.parametrize("stage", [pytest.param("matching", marks=pytest.mark.backends("torch")), "student"])
 def test_what_fit_offers_is_taken_up_too(kind, stage, tmp_path):
     job = {"ds": ARRAYS, **EXTRAS[kind]}
     keras.utils.set_random_seed(1)  # of the projection
@@ -204,7 +204,7 @@ def test_what_fit_offers_is_taken_up_too(kind, stage, tmp_path):
     assert_equal(taught(checkpoints=tmp_path, **job), expected)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_features_of_the_teacher_are_kept_beside_the_checkpoints(tmp_path, monkeypatch):
     stopped(ARRAYS, ("student", 0, 1), checkpoints=tmp_path, save_interval=0, cache_teacher=True)
     asked = []
@@ -214,7 +214,7 @@ def test_features_of_the_teacher_are_kept_beside_the_checkpoints(tmp_path, monke
     assert not asked
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_dataset_with_workers_is_taken_up(tmp_path):
     expected = taught(Batches())
     stopped(Workers(), ("student", 0, 1), checkpoints=tmp_path, save_interval=0)
@@ -231,7 +231,7 @@ def test_bfloat16_variables_come_back_bit_by_bit(tmp_path):
     assert_equal(taught(ARRAYS, student(), checkpoints=tmp_path, **settings), expected)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_job_that_is_done_comes_back_without_training(tmp_path, caplog):
     expected = taught(ARRAYS, checkpoints=tmp_path)
     caplog.set_level(logging.INFO, "keras_vitser")
@@ -241,7 +241,7 @@ def test_a_job_that_is_done_comes_back_without_training(tmp_path, caplog):
     assert "student was done already" in caplog.text
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_resumption_says_where(tmp_path, caplog):
     stopped(ARRAYS, ("student", 1, 1), checkpoints=tmp_path, save_interval=0)
     caplog.set_level(logging.INFO, "keras_vitser")
@@ -249,7 +249,7 @@ def test_a_resumption_says_where(tmp_path, caplog):
     assert "student resumed at epoch 1, step 1" in caplog.text
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_own_callbacks_see_one_training(tmp_path):
     seen = []
     note = keras.callbacks.LambdaCallback(
@@ -299,7 +299,7 @@ def test_a_callback_with_a_state_is_taken_up(tmp_path):
     assert counter.steps == 4 * STEPS
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
     expected = taught(ARRAYS)
     stopped(ARRAYS, ("student", 1, 1), checkpoints=tmp_path, save_interval=0)
@@ -309,7 +309,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
     assert f"{newest} is damaged" in caplog.text
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_saving_is_not_every_step(tmp_path, monkeypatch):
     made = saves(monkeypatch)
     taught(ARRAYS, checkpoints=tmp_path, save_interval=NEVER)
@@ -328,7 +328,7 @@ def batched(framework):
     return torch.utils.data.DataLoader(data, batch_size=3)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("framework", ["tf.data", "torch"])
 def test_data_of_unknown_order_is_resumed_at_epoch_ends_with_one_warning(framework, tmp_path, monkeypatch, caplog):
     made = saves(monkeypatch)
@@ -346,7 +346,7 @@ def test_data_of_unknown_order_is_resumed_at_epoch_ends_with_one_warning(framewo
     assert_equal(found, expected)  # these are in a fixed order after all
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -370,14 +370,14 @@ def test_another_job_is_refused(change, message, tmp_path):
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_other_arrays_of_the_same_shape_are_another_job(tmp_path):
     stopped(ARRAYS, ("matching", 0, 0), checkpoints=tmp_path)
     with pytest.raises(CheckpointError, match=r"data was .arrays of 8 examples, digest"):
         taught((X, (Y + 1) % 3), checkpoints=tmp_path)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -433,7 +433,7 @@ def tf_batches(labels):
     return tf.data.Dataset.from_tensor_slices((X, labels)).batch(3)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_validation_labels_are_checked_before_the_first_stage():
     with pytest.raises(DistillationError, match="Received: 9 at index 0"):
         transfer(network(1), network(2), ARRAYS, validation_data=(X, np.full(8, 9)), callbacks=[None])
