@@ -152,6 +152,7 @@ def test_pixels_are_resized_axis_by_axis():
     np.testing.assert_allclose(numpy(layer(features)), expected, **CLOSE)
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 def test_the_student_s_places_become_the_teacher_s():
     def images(stride, width):
         inputs = keras.Input((8, 8, 1))
@@ -168,6 +169,7 @@ def test_the_student_s_places_become_the_teacher_s():
     assert logs["feature_loss"] == pytest.approx(np.abs(conv[0] - resized).mean(), rel=1e-5)
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 def test_class_tokens_stay_apart_when_patches_are_resized():
     teacher, student = vit_ser(), vit_ser(patch_size=(8, 2))
     distiller = Distiller(teacher, student, matches=[Match("all_tokens", "all_tokens")])

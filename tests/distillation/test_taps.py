@@ -151,6 +151,7 @@ def test_logits_by_name_and_a_layer_of_that_name_comes_first():
     assert not np.allclose(outputs["features"][0], outputs["logits"])
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 def test_names_of_vit_ser():
     model = vit_ser()
     tokens = ops.convert_to_numpy(model.tokens(IMAGES))

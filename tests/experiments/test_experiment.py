@@ -402,6 +402,7 @@ def compared(tmp_path_factory):
     return run(tmp_path_factory.mktemp("compared"), stages__compare_alone=True, tracking__enabled=True)
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["tensorflow", "jax"])
 class TestComparedWithTheStudentAlone:
     def test_it_is_the_student_of_a_run_without_a_teacher(self, compared, tmp_path):
         without = {"stages__teacher__epochs": 0, "stages__matching__epochs": 0, "stages__student__alpha": 0.0}

@@ -72,6 +72,7 @@ def expected(tmp_path_factory):
     return read(job(tmp_path_factory.mktemp("unstopped")).folder)
 
 
+@pytest.mark.more
 def test_a_run_stopped_in_each_stage_ends_as_one_that_was_not(tmp_path, expected):
     folder = stop(tmp_path, ("teacher", 1))
     for moment in (

@@ -168,6 +168,7 @@ def test_takes_images_as_every_functional_model_does(pooling, dtype):
         np.testing.assert_allclose(to_numpy(model(given)), expected, **close)
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 def test_dropout_falls_in_training_alone():
     model = drawn(ViTSER.student(4, depth=2, dropout=0.5, **SMALL))
     np.testing.assert_array_equal(to_numpy(model(IMAGES)), to_numpy(model(IMAGES, training=False)))
