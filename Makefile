@@ -30,8 +30,10 @@ timed = start=$$(date +%s); $(2); status=$$?; seconds=$$(($$(date +%s) - start))
 jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(1:%=test-%)); \
 	$(BIN)/python tests/total.py $(1:%=$(RESULTS)/%.xml) && [ $$status = 0 ]
+# In minutes, each beside another: 10, 6, 8, 2, after 3 of installing.
 TESTS := once jax tensorflow torch
-MORE := more-tensorflow tfio more-jax more-torch kserve
+# 21, 7, 10, 4, 4, 1, after 3 of installing.
+MORE := more-tensorflow notebooks more-jax more-torch tfio kserve
 
 # Two processes at a time, which should not fight for two cores with many threads each.
 test test-more test-long: export OMP_NUM_THREADS ?= 1
@@ -67,7 +69,10 @@ test-tensorflow test-jax test-torch: test-%: .venv/.installed-test
 
 test-more-tensorflow test-more-jax test-more-torch: test-more-%: install-more
 	KERAS_BACKEND=$* $(BIN)/python $(PYTEST) -m "more and not (long or kserve or tfio)" \
-		--junit-xml=$(RESULTS)/more-$*.xml
+		--junit-xml=$(RESULTS)/more-$*.xml --ignore=tests/test_notebooks.py
+
+test-notebooks: install-more
+	KERAS_BACKEND=tensorflow $(BIN)/python $(PYTEST) -m more --junit-xml=$(RESULTS)/notebooks.xml tests/test_notebooks.py
 
 # What KServe's own server has of the REST contract; in an environment of its own, as it wants older packages.
 test-kserve: .venv/kserve/.installed

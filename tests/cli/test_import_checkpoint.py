@@ -61,7 +61,7 @@ def test_what_is_answered_is_the_published_network_on_the_papers_image(command, 
         assert recognizer.front_end.image_size == (128, recognizer.front_end.spectrogram_frames) == (128, 1001)
         assert recognizer.front_end.highest_band_first is not turned
         assert recognizer.network.coordinates == "published"
-        waveform = recognizer._waveform(sound, None)
+        waveform = recognizer._waveform(sound, None, skip_silence=False)
         image = keras.ops.convert_to_numpy(recognizer.front_end(waveform[None]))
         logits, _ = run(random_network(**TEACHER), image)
         expected = torch.softmax(torch.from_numpy(logits), -1).numpy()[0]

@@ -20,7 +20,7 @@ from tests.requirements import lacking
 
 # Ray is not imported here: it reads where it may listen as it is imported.
 pytestmark = [pytest.mark.backends("tensorflow"), pytest.mark.more]
-ROWS = 700
+ROWS = 1400  # the worker that is left is busy until another has started
 
 
 @pytest.fixture(autouse=True)
