@@ -30,9 +30,9 @@ timed = start=$$(date +%s); $(2); status=$$?; seconds=$$(($$(date +%s) - start))
 jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(1:%=test-%)); \
 	$(BIN)/python tests/total.py $(1:%=$(RESULTS)/%.xml) && [ $$status = 0 ]
-# In minutes, each beside another: 10, 6, 8, 2, after 3 of installing.
+# In minutes, each beside another: 7, 6, 6, 2, after 3 of installing.
 TESTS := once jax tensorflow torch
-# 21, 7, 10, 4, 4, 1, after 3 of installing.
+# 21, 7, 10, 4, 4, 1, after 3 of installing; the first two as one job were 28.
 MORE := more-tensorflow notebooks more-jax more-torch tfio kserve
 
 # Two processes at a time, which should not fight for two cores with many threads each.
