@@ -32,7 +32,7 @@ jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
 	$(BIN)/python tests/total.py $(1:%=$(RESULTS)/%.xml) && [ $$status = 0 ]
 # In minutes, each beside another: 7, 6, 6, 2, after 3 of installing.
 TESTS := once jax tensorflow torch
-# 21, 7, 10, 4, 4, 1, after 3 of installing; the first two as one job were 28.
+# The first two together 28, then 10, 4, 4, 0, after 3 of installing.
 MORE := more-tensorflow notebooks more-jax more-torch tfio kserve
 
 # Two processes at a time, which should not fight for two cores with many threads each.

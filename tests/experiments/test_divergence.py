@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from keras_vitser import experiments
+from keras_vitser.distillation.divergence import Divergence, add_divergence
 from keras_vitser.errors import ConfigError, DivergedError
-from keras_vitser.experiments import load_config
+from keras_vitser.experiments import divergence, load_config
+from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.recognizer import Recognizer
 from tests.experiments.killable_run import of_epochs
 from tests.requirements import require
@@ -116,3 +118,17 @@ def test_it_goes_on_from_its_last_finite_state_and_says_so(copied, caplog):
 
     with pytest.raises(ConfigError, match=r"as it began, and .* came to its end"):
         experiments.resume(copied, overrides={KEY: 1e-4})
+
+
+def test_the_student_alone_has_no_learning_rate_of_its_own(tmp_path):
+    """It has that of stage student, which has ended; another would make the config untrue of that stage."""
+    folder, config = RunFolder.create(tmp_path, "run"), load_config("demo")
+    rate = config.stages.student.learning_rate
+    folder.checkpoints.mkdir(exist_ok=True)
+    add_divergence(folder.checkpoints, Divergence("student_alone", rate, "stage student_alone diverged", 1, rate, 0, 3))
+    advice = "begin a new run, with a lower stages.student.learning_rate or with stages.compare_alone=false"
+    stop = divergence.standing(folder, config)
+    assert str(divergence.diverged_error(folder, stop.error)).endswith(advice)
+    with pytest.raises(ConfigError, match=advice):
+        divergence.with_other_rate(folder, config, {"stages.student.learning_rate": rate / 10})
+    assert divergence.told(folder, config, "student") == []
