@@ -17,6 +17,9 @@ class Batches(keras.utils.PyDataset):
         seed: Int.
         masks: Pair of ints, the widest mask in frames and in bands (SpecAugment: Park et al. 2019, without its time
             warp). In each image so many columns and rows at most become 0, drawn anew each epoch. Defaults to none.
+        shifts: Pair of ints, the farthest an image is moved in frames and in bands, either way, drawn anew each epoch;
+            the edge is repeated where it leaves a gap. Other bands are another voice, which is what vocal tract
+            length perturbation aims at (Jaitly and Hinton 2013); moving whole bands is ours. Defaults to none.
 
     Example:
         >>> batches = Batches(np.zeros((10, 8, 8, 1), "float32"), np.zeros(10, int), 4, seed=0)
@@ -24,9 +27,10 @@ class Batches(keras.utils.PyDataset):
         (2, (4, 8, 8, 1))
     """
 
-    def __init__(self, images, labels, batch_size, seed, masks=(0, 0)):
+    def __init__(self, images, labels, batch_size, seed, masks=(0, 0), shifts=(0, 0)):
         super().__init__()
         self._masks = masks
+        self._shifts = shifts
         self._images = images
         self._labels = labels
         self._batch_size = min(batch_size, len(images))
@@ -40,9 +44,12 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         x = self._images[rows]  # a copy
-        if any(self._masks):
+        if any(self._masks) or any(self._shifts):
             for image, row in zip(x, rows, strict=True):
-                _mask(image, self._masks, np.random.default_rng((self._seed, self._epoch, row)))
+                generator = np.random.default_rng((self._seed, self._epoch, row))
+                if any(self._shifts):
+                    _shift(image, self._shifts, generator)
+                _mask(image, self._masks, generator)
         return (x,) if self._labels is None else (x, self._labels[rows])
 
     def on_epoch_end(self):
@@ -51,6 +58,12 @@ class Batches(keras.utils.PyDataset):
 
     def _shuffled(self):
         return np.random.default_rng((self._seed, self._epoch)).permutation(len(self._images))
+
+
+def _shift(image, farthest, generator):
+    for axis, limit in zip((1, 0), farthest, strict=True):
+        places = np.arange(image.shape[axis]) - generator.integers(-limit, limit + 1)
+        image[:] = image.take(places, axis, mode="clip")
 
 
 def _mask(image, widest, generator):

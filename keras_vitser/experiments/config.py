@@ -107,6 +107,20 @@ class AugmentationSection(Section):
     """Stage (a): at most so many columns of an image are blanked, drawn anew each epoch (SpecAugment)."""
     frequency_mask: Annotated[int, Field(ge=0)] = 0
     """Stage (a): at most so many bands of an image are blanked, drawn anew each epoch (SpecAugment)."""
+    time_shift: Annotated[int, Field(ge=0)] = 0
+    """All stages: an image is moved by at most so many columns, either way, drawn anew each epoch."""
+    frequency_shift: Annotated[int, Field(ge=0)] = 0
+    """All stages: an image is moved by at most so many bands, either way, drawn anew each epoch: another voice."""
+
+    @property
+    def masks(self) -> tuple[int, int]:
+        """Columns and bands."""
+        return self.time_mask, self.frequency_mask
+
+    @property
+    def shifts(self) -> tuple[int, int]:
+        """Columns and bands."""
+        return self.time_shift, self.frequency_shift
 
     @model_validator(mode="after")
     def _ranges(self):
@@ -335,6 +349,7 @@ class Config(Section):
         stage = [name for name in StageSection.model_fields if name != "epochs"]
         keys = [f"{role}.patch_width", *(f"{role}.{name}" for name in network)]
         keys += [f"stages.{role}.{name}" for name in stage]
+        keys += ["augmentation.time_shift", "augmentation.frequency_shift"]
         if role == "teacher":  # only stage (a) masks
             keys += ["augmentation.time_mask", "augmentation.frequency_mask"]
         return keys

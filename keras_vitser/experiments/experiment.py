@@ -375,22 +375,25 @@ class _Experiment:
             log.info("stage teacher: skipped, the teacher is given")
             return
         network, settings = self.networks["teacher"], self.config.stages.teacher
-        masks = self.config.augmentation.time_mask, self.config.augmentation.frequency_mask
+        drawn, store = self.config.augmentation, self.stores["teacher"]
         stages.train_teacher(
-            network, train, validation, settings, self.config.seed, self.watcher, self.stores["teacher"], masks
+            network, train, validation, settings, self.config.seed, self.watcher, store, drawn.masks, drawn.shifts
         )
 
     def _train_student(self, train, validation) -> None:
         teacher, student = self.networks["teacher"], self.networks["student"]
-        settings, seed = self.config.stages, self.config.seed
-        stages.match_features(teacher, student, train, settings.matching, seed, self.watcher, self.stores["matching"])
+        settings, seed, shifts = self.config.stages, self.config.seed, self.config.augmentation.shifts
+        store = self.stores["matching"]
+        stages.match_features(teacher, student, train, settings.matching, seed, self.watcher, store, shifts)
+        store = self.stores["student"]
         stages.tune_student(
-            teacher, student, train, validation, settings.student, seed, self.watcher, self.stores["student"]
+            teacher, student, train, validation, settings.student, seed, self.watcher, store, shifts=shifts
         )
         if alone := self.networks.get("student_alone"):
             store = self.stores["student_alone"]
+            alone_settings, stage = settings.student_alone, "student_alone"
             stages.tune_student(
-                teacher, alone, train, validation, settings.student_alone, seed, self.watcher, store, "student_alone"
+                teacher, alone, train, validation, alone_settings, seed, self.watcher, store, stage, shifts
             )
 
     def _begin(self, stage: str, ended: int) -> None:

@@ -120,8 +120,9 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
         _, settings = _searched(config)
         augmentation = config.augmentation
         is_teacher = config.tuning.network == "teacher"
-        masks = (augmentation.time_mask, augmentation.frequency_mask) if is_teacher else (0, 0)
-        batches = Batches(np.asarray(x, np.float32), np.asarray(y), settings.batch_size, config.seed, masks)
+        masks = augmentation.masks if is_teacher else (0, 0)
+        images, labels = np.asarray(x, np.float32), np.asarray(y)
+        batches = Batches(images, labels, settings.batch_size, config.seed, masks, augmentation.shifts)
         data = epochs_of(batches, settings.batch_size, seed=0)
         data.replay(initial_epoch)
         validation = Part(*(np.asarray(part) for part in validation_data))

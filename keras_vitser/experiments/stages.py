@@ -58,6 +58,7 @@ def train_teacher(
     watcher: Watcher,
     store: Checkpoints | None = None,
     masks: tuple[int, int] = (0, 0),
+    shifts: tuple[int, int] = (0, 0),
 ) -> None:
     """Stage (a): the teacher learns the labels. It ends with the weights of its best epoch on `validation`."""
     network.compile(
@@ -65,7 +66,7 @@ def train_teacher(
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
-    batches = Batches(train.images, train.labels, settings.batch_size, seed, masks)
+    batches = Batches(train.images, train.labels, settings.batch_size, seed, masks, shifts)
     _fit(network, batches, "teacher", settings, [BestEpoch(network, validation, watcher.batch)], watcher, store)
 
 
@@ -77,11 +78,12 @@ def match_features(
     seed: int,
     watcher: Watcher,
     store: Checkpoints | None = None,
+    shifts: tuple[int, int] = (0, 0),
 ) -> None:
     """Stage (b): the student learns the teacher's feature map; no labels, nothing to choose an epoch by."""
     distiller = Distiller(teacher, student, alpha=1.0, label_weight=0.0)
     answering = _Answering(student, train.images[:_PREDICTION_BATCH])
-    _distill(distiller, train, "matching", settings, [answering], seed, watcher, store)
+    _distill(distiller, train, "matching", settings, [answering], seed, watcher, store, shifts)
 
 
 def tune_student(
@@ -94,6 +96,7 @@ def tune_student(
     watcher: Watcher,
     store: Checkpoints | None = None,
     stage: str = "student",
+    shifts: tuple[int, int] = (0, 0),
 ) -> None:
     """Stage (c): labels and feature map. It ends with the weights of its best epoch on `validation`.
 
@@ -101,7 +104,7 @@ def tune_student(
     """
     distiller = Distiller(teacher, student, alpha=settings.alpha)
     best = BestEpoch(student, validation, watcher.batch)
-    _distill(distiller, train, stage, settings, [best], seed, watcher, store)
+    _distill(distiller, train, stage, settings, [best], seed, watcher, store, shifts)
 
 
 def in_full_batches(
@@ -250,14 +253,14 @@ class _Progress(keras.callbacks.Callback):
             log.info("stage %s: %d epochs, %.1f clips a second", self._stage, len(self._rows), rate)
 
 
-def _distill(distiller, train, stage, settings, callbacks, seed, watcher, store):
+def _distill(distiller, train, stage, settings, callbacks, seed, watcher, store, shifts):
     if not settings.epochs:
         return
     labels = train.labels if distiller.label_weight else None
-    batches = Batches(train.images, labels, settings.batch_size, seed)
+    batches = Batches(train.images, labels, settings.batch_size, seed, shifts=shifts)
     distiller.compile(_optimizer(settings))
-    # The pool is fixed, so the teacher speaks once for all epochs.
-    _fit(distiller, batches, stage, settings, callbacks, watcher, store, cache_teacher=True)
+    # Where the images stay as they are, the teacher speaks once for all epochs.
+    _fit(distiller, batches, stage, settings, callbacks, watcher, store, cache_teacher=not any(shifts))
 
 
 def _fit(network, batches, stage, settings, callbacks, watcher, store, **kwargs):

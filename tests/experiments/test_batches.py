@@ -107,3 +107,29 @@ def test_masks_blank_columns_and_bands_drawn_anew_each_epoch():
 def test_a_mask_may_be_wider_than_the_image():
     (x,) = Batches(np.ones((50, 4, 5, 1), "float32"), None, 50, seed=0, masks=(99, 0))[0]
     assert (x[..., 0] == 0).all(axis=(1, 2)).any()
+
+
+def test_shifts_move_whole_images_drawn_anew_each_epoch():
+    """Where an image leaves a gap its edge is repeated, so a gradient stays one, and says how far it was moved."""
+    rows, columns = np.mgrid[:12, :20]
+    images = np.repeat((rows * 100 + columns)[None, :, :, None].astype("float32"), 200, axis=0)
+    batches = Batches(images, None, 200, seed=2, shifts=(6, 3))
+    drawn = []
+    for _ in range(2):
+        (x,) = batches[0]
+        down, right = 6 - x[:, 6, 10, 0] // 100, 10 - x[:, 6, 10, 0] % 100
+        assert set(down) == set(range(-3, 4))
+        assert set(right) == set(range(-6, 7))
+        for image, bands, frames in zip(x, down, right, strict=True):
+            expected = np.clip(rows - bands, 0, 11) * 100 + np.clip(columns - frames, 0, 19)
+            np.testing.assert_array_equal(image[..., 0], expected)
+        drawn.append((down, right))
+        batches.on_epoch_end()
+    assert not np.array_equal(*drawn)
+    again = Batches(images, None, 200, seed=2, shifts=(6, 3))
+    np.testing.assert_array_equal(again[0][0][:, 6, 10, 0], (6 - drawn[0][0]) * 100 + 10 - drawn[0][1])
+
+
+def test_a_shift_may_be_wider_than_the_image():
+    (x,) = Batches(np.ones((50, 4, 5, 1), "float32"), None, 50, seed=0, shifts=(99, 99))[0]
+    assert (x == 1).all()

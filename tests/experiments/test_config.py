@@ -505,6 +505,11 @@ class TestSearchSpace:
     def test_what_is_not_possible_is_named(self, write, domain, message):
         assert message in refusal(write(f"tuning: {{space: {{{domain}}}}}"))
 
+    def test_shifts_are_searched_for_both(self):
+        for network in ("teacher", "student"):
+            overrides = {"tuning.network": network, "tuning.space": {"augmentation.frequency_shift": [0, 4]}}
+            assert load_config(None, overrides).tuning.space == {"augmentation.frequency_shift": [0, 4]}
+
     def test_masks_are_searched_for_the_teacher(self):
         overrides = {"tuning.network": "teacher", "tuning.space": {"augmentation.time_mask": [0, 8]}}
         assert load_config(None, overrides).tuning.space == {"augmentation.time_mask": [0, 8]}

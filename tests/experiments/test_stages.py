@@ -7,6 +7,7 @@ import pytest
 from keras_vitser.distillation import Distiller
 from keras_vitser.errors import DivergedError
 from keras_vitser.experiments import stages
+from keras_vitser.experiments.batches import Batches
 from keras_vitser.experiments.config import StageSection, StudentStage, TeacherStage
 from keras_vitser.experiments.stages import BestEpoch, Part, Watcher, in_full_batches, probabilities
 from tests.experiments.made_up import network
@@ -277,3 +278,18 @@ def test_without_matching_the_teacher_is_not_asked(trained, monkeypatch):
 def test_probabilities_are_the_softmax_whatever_the_size():
     logits = np.array([[0.0, np.log(3)], [1000.0, 0.0], [-1000.0, -1000.0]], "float32")
     np.testing.assert_allclose(probabilities(logits), [[0.25, 0.75], [1, 0], [0.5, 0.5]], atol=1e-6)
+
+
+def test_moved_images_are_what_the_teacher_is_asked_about():
+    """In each epoch anew: its features must be those of the image that the student sees, so none are kept."""
+    train = part(0)
+    teacher, student = network("teacher", CLASSES), network("student", CLASSES)
+    still = StageSection(epochs=3, batch_size=4, learning_rate=1e-9)
+    rows = []
+    stages.match_features(teacher, student, train, still, 0, Watcher(rows.append), shifts=(3, 3))
+    batches = Batches(train.images, None, 4, seed=0, shifts=(3, 3))
+    for row in rows:
+        moved = np.concatenate([batches[index][0] for index in range(len(batches))])
+        assert row["feature_loss"] == pytest.approx(feature_loss(teacher, student, moved), rel=1e-4)
+        batches.on_epoch_end()
+    assert len({round(row["feature_loss"], 4) for row in rows}) == 3

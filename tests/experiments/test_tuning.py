@@ -68,7 +68,7 @@ class TestHyperModel:
         assert logs[OBJECTIVE] == pytest.approx(trials[0].score)
 
     def test_a_trial_is_stage_a_of_a_run(self):
-        overrides = TINY | {"tuning.network": "teacher", "augmentation.time_mask": 4}
+        overrides = TINY | {"tuning.network": "teacher", "augmentation.time_mask": 4, "augmentation.time_shift": 2}
         overrides |= {"stages.teacher.halve_every": 1, "tuning.epochs": 2, "stages.teacher.epochs": 2}
         overrides |= {"tuning.space": {"stages.teacher.learning_rate": [1e-2], "teacher.patch_width": [2]}}
         model = ViTSERHyperModel(load_config(None, overrides), num_classes=2)
@@ -83,7 +83,8 @@ class TestHyperModel:
         other = model.build(hp)
         rows = []
         watcher = stages.Watcher(rows.append)
-        stages.train_teacher(other, train, validation, config.stages.teacher, config.seed, watcher, masks=(4, 0))
+        drawn = {"masks": (4, 0), "shifts": (2, 0)}
+        stages.train_teacher(other, train, validation, config.stages.teacher, config.seed, watcher, **drawn)
         for ours, theirs in zip(network.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         best = max(rows, key=lambda row: (row[OBJECTIVE], -row["validation_loss"]))
