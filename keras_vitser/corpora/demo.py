@@ -22,14 +22,14 @@ from keras_vitser.corpora.voices import SAMPLING_RATE, STYLES, VOICES, speak
 from keras_vitser.errors import CorpusError
 
 CACHE_VARIABLE = "KERAS_VITSER_CACHE"
-VERSION = "demo-v1"
+VERSION = "demo-v2"
 LAYOUT = "made on first use in the user's cache folder, or in a folder given: speaker1/anger_1.wav"
 TERMS = "made by a program from no recording: free to use"
-DESCRIPTION = f"Demo: 192 clips of made-up voices, 6 speakers, 4 classes. Layout: {LAYOUT}. Terms: {TERMS}."
+DESCRIPTION = f"Demo: 192 clips of made-up voices, 24 speakers, 4 classes. Layout: {LAYOUT}. Terms: {TERMS}."
 
 LABELS = tuple(sorted(STYLES))
 SPEAKERS = tuple(f"speaker{number}" for number in range(1, len(VOICES) + 1))
-CLIPS_A_CLASS = 8  # for each speaker
+CLIPS_A_CLASS = 2  # for each speaker
 SEED = 2024
 
 _TABLE = "manifest.csv"
@@ -46,7 +46,7 @@ def read(folder: str | os.PathLike | None = None) -> Corpus:
 
     Args:
         folder: Where the corpus lies or shall lie: a new or empty folder, or one that holds the demo corpus.
-            Defaults to `demo-v1` in the cache folder.
+            Defaults to `demo-v2` in the cache folder.
 
     Raises:
         CorpusError: If the folder holds something else, or cannot be written.
@@ -54,7 +54,7 @@ def read(folder: str | os.PathLike | None = None) -> Corpus:
     Example:
 
     >>> read()
-    Corpus(demo: 192 clips, 4 classes, 6 speakers)
+    Corpus(demo: 192 clips, 4 classes, 24 speakers)
     """
     target = absolute(folder) if folder is not None else cache_folder() / VERSION
     if not _is_whole(target):

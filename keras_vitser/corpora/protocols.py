@@ -176,9 +176,9 @@ def speaker_independent(
     Example:
 
     >>> from keras_vitser import corpora
-    >>> split = speaker_independent(corpora.load("demo"), fold=1, folds=3)
+    >>> split = speaker_independent(corpora.load("demo"), fold=1, folds=12)
     >>> split.settings["test_speakers"], split.speakers_shared
-    (['speaker1', 'speaker3'], False)
+    (['speaker21', 'speaker24'], False)
     """
     check_speakers_named(corpus, "speaker_independent")
     if test_speakers is not None:
@@ -221,7 +221,7 @@ def leave_one_speaker_out(
 
     >>> from keras_vitser import corpora
     >>> leave_one_speaker_out(corpora.load("demo"), speaker="speaker3")
-    Split(demo, leave_one_speaker_out: 512 train, 32 validation, 32 test)
+    Split(demo, leave_one_speaker_out: 608 train, 32 validation, 8 test)
     """
     check_speakers_named(corpus, "leave_one_speaker_out")
     if speaker is not None and fold is not None:

@@ -57,7 +57,7 @@ def load(
     Example:
 
     >>> load("demo", classes=["sadness", "anger"])
-    Corpus(demo: 96 clips, 2 classes, 6 speakers)
+    Corpus(demo: 96 clips, 2 classes, 24 speakers)
     """
     if name not in _READERS:
         raise CorpusError(
@@ -96,7 +96,7 @@ def load_any(path: str | os.PathLike, *, labels_as_written: bool = False, missin
     Example:
 
     >>> load_any(load("demo").folder / "manifest.csv")
-    Corpus(manifest: 192 clips, 4 classes, 6 speakers)
+    Corpus(manifest: 192 clips, 4 classes, 24 speakers)
     """
     where = absolute(path)
     if where.is_dir():

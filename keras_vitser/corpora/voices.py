@@ -1,8 +1,9 @@
 """Made-up voices: a source of glottal pulses and breath, shaped by formants, four ways of speaking.
 
 A classical source-filter synthesis (Fant 1960), NumPy only. Every cue of a class (pitch level, pitch
-movement, tempo, vocal effort, loudness) is relative to the speaker, varies from clip to clip and overlaps
-with the neighbouring classes, so that no single number tells the class of a speaker never heard.
+movement, tempo, vocal effort, loudness) is relative to the speaker and varies from clip to clip. The classes
+are acted as on a stage, far clearer than in recordings, yet the speakers differ more in pitch than the
+classes do, so that no single number tells the class of a speaker never heard.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Style:
     ending: float  # semitones from first to last syllable
 
 
-VOICES: tuple[Voice, ...] = (
+_FIRST_VOICES = (
     Voice(pitch=98.0, formant_scale=0.92, breathiness=0.03, roughness=0.012, tilt=-0.8),
     Voice(pitch=115.0, formant_scale=0.98, breathiness=0.06, roughness=0.006, tilt=0.6),
     Voice(pitch=136.0, formant_scale=0.95, breathiness=0.02, roughness=0.020, tilt=0.0),
@@ -48,15 +49,35 @@ VOICES: tuple[Voice, ...] = (
     Voice(pitch=224.0, formant_scale=1.17, breathiness=0.05, roughness=0.007, tilt=-0.2),
 )
 
+
+def _drawn_voice(rng: np.random.Generator) -> Voice:
+    """A voice from the range of the first ones; of a higher pitch, the formants are higher too."""
+    low, high = _FIRST_VOICES[0], _FIRST_VOICES[-1]
+    pitch = float(np.exp(rng.uniform(np.log(90.0), np.log(240.0))))
+    place = np.log(pitch / low.pitch) / np.log(high.pitch / low.pitch)
+    return Voice(
+        pitch=pitch,
+        formant_scale=float(low.formant_scale + place * (high.formant_scale - low.formant_scale) + rng.normal(0, 0.03)),
+        breathiness=float(rng.uniform(0.02, 0.08)),
+        roughness=float(np.exp(rng.uniform(np.log(0.005), np.log(0.02)))),
+        tilt=float(rng.uniform(-0.9, 0.9)),
+    )
+
+
+VOICES: tuple[Voice, ...] = (
+    *_FIRST_VOICES,
+    *(_drawn_voice(np.random.default_rng([1960, number])) for number in range(7, 25)),
+)
+
 STYLES: dict[str, Style] = {
-    "anger": Style(pitch_shift=3.0, pitch_range=4.0, tempo=5.4, tilt=-5.0, level=-6.0, ending=-3.0),
-    "happiness": Style(pitch_shift=5.0, pitch_range=6.5, tempo=4.9, tilt=-8.0, level=-10.0, ending=2.0),
+    "anger": Style(pitch_shift=3.9, pitch_range=4.5, tempo=5.7, tilt=-3.5, level=-3.6, ending=-3.3),
+    "happiness": Style(pitch_shift=6.5, pitch_range=7.8, tempo=5.1, tilt=-7.4, level=-8.8, ending=3.2),
     "neutral": Style(pitch_shift=0.0, pitch_range=2.2, tempo=4.3, tilt=-10.0, level=-14.0, ending=-2.0),
-    "sadness": Style(pitch_shift=-1.0, pitch_range=1.2, tempo=2.9, tilt=-13.5, level=-19.0, ending=-3.0),
+    "sadness": Style(pitch_shift=-1.3, pitch_range=0.9, tempo=2.5, tilt=-14.5, level=-20.5, ending=-3.3),
 }
 
 # How far a clip's own style lies from its class' (standard deviations).
-_SPREAD = Style(pitch_shift=1.5, pitch_range=0.25, tempo=0.5, tilt=1.6, level=4.0, ending=1.5)
+_SPREAD = Style(pitch_shift=0.5, pitch_range=0.08, tempo=0.15, tilt=0.5, level=1.3, ending=0.5)
 
 # The first four formants in Hz of five vowels (a, e, i, o, u) of an adult voice.
 _VOWELS = np.array(
@@ -108,7 +129,7 @@ def speak(voice: Voice, style: Style, rng: np.random.Generator) -> np.ndarray:
 def _clip_style(style: Style, rng: np.random.Generator) -> Style:
     """A clip's own style: stronger or weaker than its class, and off by a random amount in each cue."""
     neutral = STYLES["neutral"]
-    strength = rng.uniform(0.6, 1.2)
+    strength = rng.uniform(0.85, 1.15)
 
     def around(cue: str, spread: float) -> float:
         plain = getattr(neutral, cue)
