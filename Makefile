@@ -67,6 +67,11 @@ test-tensorflow test-jax test-torch: test-%: .venv/.installed-test
 	KERAS_BACKEND=$* $(BIN)/python $(PYTEST) -m "$(if $(filter tensorflow,$*),not once and )$(APART)" \
 		--junit-xml=$(RESULTS)/$*.xml
 
+# Many small programs that run a few times each: JAX compiles them in half the time. A JAX that does not know one of
+# these flags ends with a line that names it; then: make test XLA_FLAGS=
+test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+	--xla_cpu_use_fusion_emitters=false
+
 test-more-tensorflow test-more-jax test-more-torch: test-more-%: install-more
 	KERAS_BACKEND=$* $(BIN)/python $(PYTEST) -m "more and not (long or kserve or tfio)" \
 		--junit-xml=$(RESULTS)/more-$*.xml --ignore=tests/test_notebooks.py
