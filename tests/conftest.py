@@ -38,15 +38,12 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leaves the tests of this backend, and marks `once` what runs on no other."""
+    """Leaves the tests of this backend, and marks `more` what `make test` leaves to `make test-more` here."""
     chosen, others = [], []
     for item in items:
-        names = backends_of(item)
-        if len(names) == 1:
-            item.add_marker("once")
         if BACKEND in backends_of_more(item):
             item.add_marker("more")
-        (chosen if BACKEND in names else others).append(item)
+        (chosen if BACKEND in backends_of(item) else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = chosen

@@ -7,7 +7,7 @@ import pytest
 
 from keras_vitser import corpora
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 def test_scores_stand_beside_chance(command, model, class_folders):

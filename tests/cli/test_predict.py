@@ -15,7 +15,7 @@ from keras_vitser.recognizer import Recognizer
 from tests.audio.unheard_sounds import lsb_noise, tone
 from tests.cli.conftest import LABELS, write_sound
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from keras_vitser import experiments
 from keras_vitser.distillation.divergence import Divergence, add_divergence
 from tests.experiments.killable_run import of_epochs
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 class Stopped(Exception):
@@ -61,7 +61,7 @@ def test_a_run_goes_on_as_it_began(command, stopped, options):
     assert "--resume goes on with a run as it began" in command("train", *options, "--resume", stopped).refusal
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 class TestDiverged:
     def test_it_repeats_its_line_and_exits_1(self, command, diverged):
         ended = command("train", "--resume", diverged)

@@ -10,7 +10,7 @@ import yaml
 from keras_vitser.cli import train as module
 from tests.experiments.made_up import TINY
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 def tiny():

@@ -18,7 +18,7 @@ from keras_vitser.experiments.tuning import ViTSERHyperModel
 from tests.experiments import quick_search
 from tests.experiments.quick_search import OVERRIDES
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,12 @@ WITH_KERAS = {"layers", "models", "distillation", "prediction", "recognizer", "e
 
 
 def on_its_backends(name):
-    once = () if name.split(".")[1] in WITH_KERAS else pytest.mark.backends("tensorflow")
-    return pytest.param(name, marks=once)
+    room, marks = name.split(".")[1], ()
+    if room == "experiments":  # whole runs, which compile nothing on PyTorch
+        marks = pytest.mark.backends("tensorflow", "jax", "torch", more=["tensorflow", "jax"])
+    elif room not in WITH_KERAS:
+        marks = pytest.mark.backends("tensorflow")
+    return pytest.param(name, marks=marks)
 
 
 @pytest.mark.parametrize("name", map(on_its_backends, MODULES))

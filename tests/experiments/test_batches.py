@@ -5,7 +5,7 @@ import pytest
 
 from keras_vitser.experiments.batches import Batches
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 COUNT, SIZE = 10, 4
 

@@ -16,7 +16,7 @@ from keras_vitser.recognizer import Recognizer
 from tests.experiments.killable_run import of_epochs
 from tests.requirements import require
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 KEY = "stages.matching.learning_rate"
 OVERRIDES = of_epochs(1) | {"stages.teacher.epochs": 0, "stages.save_interval": 0, "tracking.enabled": True, KEY: 1e30}
 

@@ -27,7 +27,7 @@ from tests.requirements import require
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
-TRACKED = keras.backend.backend() == "tensorflow"  # once will do
+TRACKED = keras.backend.backend() == "torch"  # once will do
 TWO = ("anger", "sadness")
 LABELS = ("anger", "happiness", "neutral", "sadness")
 TINY_DEMO = TINY | {
@@ -266,7 +266,7 @@ def tracked(first, client):
     return {"run": parent} | {stage.info.run_name: stage for stage in stages}
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 class TestTracking:
     def test_the_run_is_finished_under_the_folders_name_and_has_a_run_a_stage(self, first, tracked):
         assert tracked["run"].info.run_name == first.folder.name
@@ -387,7 +387,7 @@ class TestTheSameAgain:
     def test_a_second_run_of_the_day_has_a_folder_of_its_own(self, first, again):
         assert again[0].folder.name == f"{first.folder.name}-2"
 
-    @pytest.mark.backends("tensorflow")
+    @pytest.mark.backends("torch")
     def test_a_tracking_store_that_fails_stops_nothing(self, again):
         finished, lines = again
         assert (finished.folder / "metrics.json").is_file()
@@ -459,7 +459,7 @@ def onward(runs, first):
     return finished, log.lines
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 class TestGivenNetworks:
     """A teacher and a student of four classes go on, on two of them, under the protocol that leaks."""
 
@@ -521,7 +521,7 @@ class TestGivenNetworks:
 ROLES = ["stages__teacher__from", "stages__student__initial_weights"]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("key", ROLES)
 class TestRefusals:
     """Before anything is trained or written."""
@@ -549,14 +549,14 @@ class TestRefusals:
             run(tmp_path, **{key: "nowhere"})
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_student_of_another_shape_is_refused(first, tmp_path):
     with pytest.raises(ConfigError, match=r"initial_weights.*student"):
         run(tmp_path, stages__student__initial_weights=str(first.folder), student__hidden_dim=32)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize(
     ("overrides", "error"),
     [
@@ -576,7 +576,7 @@ def test_a_config_that_fits_nothing_is_refused_before_anything_is_written(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_runs_that_is_a_file_is_refused(tmp_path):
     file = tmp_path / "runs"
     file.write_text("")
@@ -584,7 +584,7 @@ def test_runs_that_is_a_file_is_refused(tmp_path):
         run(file)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere")
 def test_runs_that_may_not_be_written_is_refused(tmp_path):
     tmp_path.chmod(0o500)

@@ -76,7 +76,7 @@ def test_an_image_is_the_front_ends(tmp_path, clips):
     assert np.abs(images[0] - images[1]).max() > 0.1
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_the_second_time_nothing_is_decoded(tmp_path, clips, monkeypatch):
     first = ImageCache(tmp_path, front_end()).images(of(clips))
 
@@ -88,7 +88,7 @@ def test_the_second_time_nothing_is_decoded(tmp_path, clips, monkeypatch):
     np.testing.assert_array_equal(ImageCache(tmp_path, front_end()).images(of(clips)[::-1]), first[::-1])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_only_what_is_missing_is_computed(tmp_path, clips, decoded):
     cache = ImageCache(tmp_path, front_end())
     first = cache.images(of(clips[1:2]))
@@ -97,7 +97,7 @@ def test_only_what_is_missing_is_computed(tmp_path, clips, decoded):
     np.testing.assert_array_equal(images[1], first[0])
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_renamed_file_is_the_same_image(tmp_path, clips, decoded):
     cache = ImageCache(tmp_path, front_end())
     first = cache.images(of(clips[:1]))
@@ -107,7 +107,7 @@ def test_a_renamed_file_is_the_same_image(tmp_path, clips, decoded):
     assert decoded == ["0.wav"]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_other_content_under_the_same_name_is_another_image(tmp_path, decoded):
     path = tmp_path / "a.wav"
     cache = ImageCache(tmp_path / "cache", front_end())
@@ -118,7 +118,7 @@ def test_other_content_under_the_same_name_is_another_image(tmp_path, decoded):
     assert decoded == ["a.wav", "a.wav"]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("settings", [{"top_db": 40.0}, {"highest_band_first": False}, {"fmin": 300.0}])
 def test_another_front_end_is_another_image(tmp_path, clips, settings):
     first = ImageCache(tmp_path, front_end()).images(of(clips[:1]))
@@ -126,7 +126,7 @@ def test_another_front_end_is_another_image(tmp_path, clips, settings):
     assert np.abs(first - second).max() > 0.01
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_the_front_ends_name_is_no_setting(tmp_path, clips, decoded):
     cache = ImageCache(tmp_path, front_end())
     cache.images(of(clips[:1]))
@@ -135,7 +135,7 @@ def test_the_front_ends_name_is_no_setting(tmp_path, clips, decoded):
     assert len(decoded) == 1
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("copy", [NOISE, SPEED, SHIFT])
 def test_seed_and_strengths_belong_to_a_copy(tmp_path, clips, decoded, copy):
     def image(seed, **strengths):
@@ -148,7 +148,7 @@ def test_seed_and_strengths_belong_to_a_copy(tmp_path, clips, decoded, copy):
     assert len(decoded) == 3
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_seed_and_strengths_do_not_concern_what_was_recorded(tmp_path, clips, decoded):
     first = ImageCache(tmp_path, front_end()).images(of(clips[:1]))
     second = ImageCache(tmp_path, front_end(), Augmentation(shift_seconds=0.1), seed=1).images(of(clips[:1]))
@@ -156,7 +156,7 @@ def test_seed_and_strengths_do_not_concern_what_was_recorded(tmp_path, clips, de
     assert len(decoded) == 1
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_the_copies_of_a_clip_differ(tmp_path, clips):
     images = ImageCache(tmp_path, front_end()).images([Example(clips[0], copy) for copy in range(len(COPIES))])
     for one in range(len(COPIES)):
@@ -178,7 +178,7 @@ def test_a_copy_depends_on_nobody_else(tmp_path):
         np.testing.assert_allclose(alone.images([many[index]])[0], together[index], rtol=0, atol=1e-6)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 @pytest.mark.parametrize("damage", [b"", b"no image", None])
 def test_a_damaged_file_of_the_cache_is_computed_again(tmp_path, clips, decoded, damage):
     cache = ImageCache(tmp_path, front_end())
@@ -192,7 +192,7 @@ def test_a_damaged_file_of_the_cache_is_computed_again(tmp_path, clips, decoded,
     assert len(decoded) == 2
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_an_array_of_another_shape_or_of_objects_is_not_taken(tmp_path, clips, decoded):
     cache = ImageCache(tmp_path, front_end())
     first = cache.images(of(clips[:1]))
@@ -212,7 +212,7 @@ def test_a_long_clip_is_cut_and_a_short_one_filled(tmp_path):
     np.testing.assert_allclose(images[0], images[1], atol=1e-6)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_large_set_is_mapped_and_is_the_same(tmp_path, clips, monkeypatch):
     cache = ImageCache(tmp_path, front_end())
     held = cache.images(of(clips))
@@ -225,7 +225,7 @@ def test_a_large_set_is_mapped_and_is_the_same(tmp_path, clips, monkeypatch):
     assert len(files) == 3, "the mapped file has no name"
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_no_more_is_read_ahead_than_a_few_batches(tmp_path, clips, monkeypatch):
     """Ten times the clips hold no more waveforms at once; each is cut to what the front end reads."""
     cache = ImageCache(tmp_path, front_end())
@@ -258,7 +258,7 @@ def test_a_hundred_thousand_recordings_fit_into_memory(tmp_path):
     assert above_the_import < 1.5e9
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_bad_recording_stops_the_reading_ahead(tmp_path, clips, decoded):
     bad = tmp_path / "text.wav"
     bad.write_text("no sound")
@@ -279,7 +279,7 @@ def bad(tmp_path):
     return [Clip(folder / name, "calm") for name in contents]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_every_bad_recording_is_named_and_the_others_are_kept(tmp_path, clips, bad, decoded):
     cache = ImageCache(tmp_path / "cache", front_end())
     steps = []
@@ -291,7 +291,7 @@ def test_every_bad_recording_is_named_and_the_others_are_kept(tmp_path, clips, b
     assert len(list(tmp_path.rglob("*.npy"))) == 3
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_what_was_checked_is_not_decoded_again(tmp_path, clips, bad, decoded):
     expected = ImageCache(tmp_path / "other", front_end()).images(of(clips))
     cache = ImageCache(tmp_path / "cache", front_end())
@@ -310,7 +310,7 @@ def test_bad_recordings_change_no_image(tmp_path, clips, bad):
     np.testing.assert_allclose(mixed.images(of(clips)), expected, atol=1e-6)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_progress_counts_to_all(tmp_path, clips):
     steps = []
     cache = ImageCache(tmp_path, front_end())
@@ -322,7 +322,7 @@ def test_progress_counts_to_all(tmp_path, clips):
     assert steps == [(3, 3)]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_bad_recording_is_named_and_nothing_of_it_is_kept(tmp_path):
     path = tmp_path / "text.wav"
     path.write_text("no sound")
@@ -331,6 +331,6 @@ def test_a_bad_recording_is_named_and_nothing_of_it_is_kept(tmp_path):
     assert not list(tmp_path.rglob("*.npy"))
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_no_examples_give_no_images(tmp_path):
     assert ImageCache(tmp_path, front_end()).images([]).shape == (0, 16, 16, 1)

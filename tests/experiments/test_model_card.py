@@ -7,7 +7,7 @@ from keras_vitser.corpora import protocols
 from keras_vitser.experiments.model_card import imported_model_card, model_card
 from tests.experiments.made_up import front_end, network
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 LINE = "UA 50.0 % (chance 25.0 %), LEAKY protocol `paper`"
 

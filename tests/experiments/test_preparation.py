@@ -13,7 +13,7 @@ from keras_vitser.experiments.preparation import front_end_of, parts_of, readabl
 from keras_vitser.experiments.run_folder import RunFolder
 from tests.experiments.made_up import TINY, chirp
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 @pytest.mark.parametrize("seconds", [4.0, 4.02, 0.29, 1.1])

@@ -142,7 +142,7 @@ def test_a_half_written_checkpoint_is_passed_over(copied, expected, caplog):
     assert_same(read(copied), expected)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_checkpoints_that_are_all_damaged_are_named(copied):
     for path in (copied / "checkpoints").glob("matching-*.npz"):
         path.write_bytes(b"")
@@ -150,7 +150,7 @@ def test_checkpoints_that_are_all_damaged_are_named(copied):
         experiments.resume(copied)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_another_backend_is_refused(copied):
     for path in (copied / "checkpoints").glob("*.npz"):
         with np.load(path) as arrays:
@@ -162,7 +162,7 @@ def test_another_backend_is_refused(copied):
         experiments.resume(copied)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_other_recordings_are_refused(copied):
     table = copied / "split.csv"
     table.write_text(table.read_text().replace("speaker1", "speaker9"))

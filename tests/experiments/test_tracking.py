@@ -13,7 +13,7 @@ from keras_vitser.experiments.config import TrackingSection
 from keras_vitser.experiments.tracking import Tracker
 from tests.requirements import require
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 @pytest.fixture(scope="module")

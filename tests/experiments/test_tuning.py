@@ -28,7 +28,7 @@ from tests.experiments.quick_search import OVERRIDES
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
-once = pytest.mark.backends("tensorflow")
+once = pytest.mark.backends("torch")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def part(seed, examples=24):
 
 
 class TestHyperModel:
-    @pytest.mark.backends("tensorflow")
+    @once
     def test_it_works_in_a_plain_random_search(self, tmp_path):
         model = ViTSERHyperModel(load_config(None, REAL), num_classes=2)
         objective = keras_tuner.Objective(OBJECTIVE, "max")
@@ -174,7 +174,7 @@ def test_the_best_config_trains(tmp_path, quick):
 
 
 @pytest.mark.more
-@once
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("algorithm", ["hyperband", "bayesian"])
 def test_real_trials(algorithm, tmp_path):
     """Random search has its own, below."""
@@ -202,7 +202,6 @@ def test_a_trial_diverges_at_its_first_loss_that_is_not_finite(tmp_path):
 
 
 @once
-@pytest.mark.backends("tensorflow")
 def test_a_search_whose_trials_all_diverged_ends_with_one_line(tmp_path, quick, monkeypatch, caplog):
     def fit(*args, **kwargs):
         raise DivergedError("stage student diverged: the loss of epoch 1 is nan, at learning rate 0.01")
@@ -222,7 +221,7 @@ def test_a_search_whose_trials_all_diverged_ends_with_one_line(tmp_path, quick, 
 
 
 @pytest.mark.more
-@once
+@pytest.mark.backends("tensorflow")
 class TestResume:
     def test_a_killed_search_goes_on_where_it_was(self, tmp_path):
         expected = job(tmp_path / "unkilled").trials

@@ -17,7 +17,7 @@ from keras_vitser.experiments.tuning_trials import read_trials
 from tests.experiments import quick_search
 from tests.experiments.quick_search import OVERRIDES
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 NOTHING = stages.Part(None, None)
 
 

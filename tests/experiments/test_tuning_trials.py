@@ -14,7 +14,7 @@ from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.tuning_trials import OBJECTIVE, Follower, ranked, read_trials
 from tests.experiments.quick_search import OVERRIDES
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 
 def write_trial(folder, name, status, rows=(), message="", **values):

@@ -25,7 +25,7 @@ from keras_vitser.experiments.tuning import ViTSERHyperModel, tune
 from tests.experiments import quick_search
 from tests.experiments.quick_search import OVERRIDES
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 ROOT = Path(__file__).parents[2]
 QUICK = [sys.executable, "-m", "tests.experiments.quick_search"]
 
@@ -90,6 +90,7 @@ def assert_ended_well(search, processes, trials, failed):
 
 
 @pytest.mark.more
+@pytest.mark.backends("tensorflow")
 class TestRealChief:
     """KerasTuner's own chief and workers; the trials train nothing."""
 
@@ -103,7 +104,6 @@ class TestRealChief:
         stated = OVERRIDES["tuning.space"]["student.dropout"]
         assert all(trial.values["student.dropout"] in stated for trial in search.trials), "sent in 32 bits"
 
-    @pytest.mark.backends("tensorflow")
     def test_trials_that_diverge_in_a_worker_do_not_end_it(self, tmp_path, processes, quick):
         rates = {"tuning.space": {"stages.student.learning_rate": [10.0, 20.0, 30.0, 40.0, 1e-3]}}
         search = tune(None, runs=tmp_path, overrides=OVERRIDES | rates | {"tuning.trials": 5}, workers=1)
@@ -146,6 +146,7 @@ class TestRealChief:
 
 
 @pytest.mark.long
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("algorithm", ["hyperband", "bayesian"])
 def test_real_trials_with_a_worker_killed_twice_in_one(algorithm, tmp_path, processes):
     progress, killed = killer(tmp_path, processes, times=2)
@@ -157,6 +158,7 @@ def test_real_trials_with_a_worker_killed_twice_in_one(algorithm, tmp_path, proc
 
 
 @pytest.mark.long
+@pytest.mark.backends("tensorflow")
 def test_the_documented_variables_start_chief_and_worker_by_hand(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -21,7 +21,7 @@ from keras_vitser.prediction.row import csv_line
 from keras_vitser.prediction.stream import BATCH
 from tests.prediction.killable_job import job
 
-pytestmark = pytest.mark.backends("tensorflow")
+pytestmark = pytest.mark.backends("torch")
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("calm", "upset, loud")
@@ -281,10 +281,12 @@ def assert_kills_change_nothing(model, sounds, folder, rows, kills, pause):
 
 
 @pytest.mark.more
+@pytest.mark.backends("tensorflow")
 def test_two_kills_change_nothing(model, sounds, tmp_path):
     assert_kills_change_nothing(model, sounds, tmp_path, rows=300, kills=2, pause=0.003)
 
 
 @pytest.mark.long
+@pytest.mark.backends("tensorflow")
 def test_twenty_kills_change_nothing(model, sounds, tmp_path):
     assert_kills_change_nothing(model, sounds, tmp_path, rows=3000, kills=20, pause=0.003)

@@ -45,7 +45,7 @@ def test_a_bad_file_has_a_reason_and_stops_nothing(recognizer, sounds, tmp_path)
         assert "\n" not in row.error
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_list_may_write_names_in_another_form_of_unicode(recognizer, sounds, tmp_path):
     names = [unicodedata.normalize(form, "für.wav") for form in ("NFC", "NFD")]
     (tmp_path / names[1]).write_bytes((sounds / "0.wav").read_bytes())
@@ -55,7 +55,7 @@ def test_a_list_may_write_names_in_another_form_of_unicode(recognizer, sounds, t
     assert [(row.path, row.error) for row in rows] == [(name, None) for name in names]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_whatever_goes_wrong_in_one_file_is_told_in_its_row(recognizer, sounds, tmp_path, monkeypatch):
     noise = np.random.default_rng(0).normal(0, 0.1, 3200)
     soundfile.write(tmp_path / "phone.wav", noise, 16000, subtype="GSM610")  # opens, and cannot be sought in
@@ -144,7 +144,7 @@ def test_silence_before_a_long_recording_can_be_skipped(recognizer, tmp_path):
     assert (unskipped.heard, unskipped.is_cut) == (0, True)
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_memory_does_not_grow_with_the_list(recognizer, sounds):
     """What 5,800 rows more would take, were they kept, is about 3 MB; threads are ahead by up to 0.7 MB of sound."""
 
@@ -162,7 +162,7 @@ def test_memory_does_not_grow_with_the_list(recognizer, sounds):
     assert long - short < 1_000_000
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_reading_ahead_is_bounded_and_keeps_the_order():
     begun, taken, lock, furthest = 0, 0, threading.Lock(), 0
 
@@ -183,7 +183,7 @@ def test_reading_ahead_is_bounded_and_keeps_the_order():
     assert 1 < furthest <= 5 + 1
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_a_reader_that_is_left_early_reads_no_further():
     read = []
     reads = read_ahead(lambda number: read.append(number), range(1000), readers=2, ahead=4)
@@ -193,7 +193,7 @@ def test_a_reader_that_is_left_early_reads_no_further():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_")]
 
 
-@pytest.mark.backends("tensorflow")
+@pytest.mark.backends("torch")
 def test_an_answer_that_is_no_number_is_an_error_of_its_row(recognizer, sounds, listed, monkeypatch):
     paths = listed(3)
 

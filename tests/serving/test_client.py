@@ -73,7 +73,7 @@ class ScriptedHandler(BaseHTTPRequestHandler):
 def scripted(monkeypatch):
     monkeypatch.setattr(client, "_FIRST_PAUSE", 0.01)
     server = Scripted()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # seconds until it sees `shutdown`
     thread.start()
     yield server
     server.shutdown()
