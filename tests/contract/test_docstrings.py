@@ -31,7 +31,7 @@ def on_its_backends(name):
     return pytest.param(name, marks=marks)
 
 
-@pytest.mark.parametrize("name", map(on_its_backends, MODULES))
+@pytest.mark.parametrize("name", [on_its_backends(name) for name in MODULES])
 def test_examples_give_what_they_say(name):
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module)
