@@ -184,7 +184,7 @@ class TestRunFolder:
         assert metrics["given"] == {}
         for role in ("teacher", "student"):
             scores = metrics[role]
-            assert scores["clips"] == len(split.test) == 32
+            assert scores["clips"] == len(split.test) == 8
             assert scores["chance"] == {"largest_class": 0.25, "uniform": 0.25}
             assert [row["label"] for row in scores["per_class"]] == list(LABELS)
             assert [row["speaker"] for row in scores["per_speaker"]] == ["speaker6"]
@@ -205,7 +205,7 @@ class TestRunFolder:
                 confusion[LABELS.index(row["label"]), LABELS.index(answer)] += 1
             scores = first.metrics[role]
             assert scores["confusion"] == confusion.tolist()
-            assert scores["weighted_accuracy"] == pytest.approx(confusion.trace() / 32)
+            assert scores["weighted_accuracy"] == pytest.approx(confusion.trace() / 8)
             assert scores["unweighted_accuracy"] == pytest.approx(np.mean(confusion.diagonal() / confusion.sum(axis=1)))
 
     def test_the_figures_are_pictures_and_stand_in_the_report(self, first):
@@ -230,7 +230,7 @@ class TestRunFolder:
         known = Recognizer.load(folder).provenance
         heard = {example.clip.content_hash for example in (*split.train, *split.validation)}
         assert known.clips == heard
-        assert known.speakers == {f"demo/speaker{number}" for number in range(1, 6)}
+        assert known.speakers == {f"demo/speaker{number}" for number in range(1, 25) if number != 6}
         assert (known.protocol, known.leaky, known.sentence) == ("speaker_independent", False, first.sentences[role])
 
     def test_the_model_answers_as_the_run_measured(self, first, split):
@@ -532,7 +532,7 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_network_that_heard_the_test_speaker_is_refused(self, first, tmp_path, key):
-        with pytest.raises(LeakageError, match="trained on 32 of the 32 test clips") as caught:
+        with pytest.raises(LeakageError, match="trained on 8 of the 8 test clips") as caught:
             run(tmp_path, **{key: str(first.folder), "protocol__test_speakers": ["speaker1"]})
         assert key.replace("__", ".") in str(caught.value)
 
@@ -563,7 +563,7 @@ def test_a_student_of_another_shape_is_refused(first, tmp_path):
         ({"corpus__name": "demos"}, CorpusError),
         ({"corpus__name": "savee"}, CorpusError),
         ({"corpus__classes": ["anger", "joy"]}, CorpusError),
-        ({"protocol__test_speakers": ["speaker9"]}, ProtocolError),
+        ({"protocol__test_speakers": ["speaker99"]}, ProtocolError),
         ({"protocol__speaker": "speaker1"}, ProtocolError),
         ({"front_end__win_length": 2048}, ConfigError),
         ({"front_end__fmax": 9000.0}, ConfigError),

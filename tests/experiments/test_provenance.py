@@ -33,7 +33,7 @@ def recognizer(labels=("a", "b"), heard=None, **settings):
 def test_training_and_validation_are_heard_and_the_test_is_not(apart):
     own = provenance.of_split(apart, [])
     assert own.clips == {example.clip.content_hash for example in (*apart.train, *apart.validation)}
-    assert own.speakers == {f"demo/speaker{number}" for number in range(1, 6)}
+    assert own.speakers == {f"demo/speaker{number}" for number in range(1, 25) if number != 6}
     assert (own.protocol, own.leaky) == ("speaker_independent", False)
     provenance.refuse_leaks(own, apart, "it")
 
@@ -66,7 +66,7 @@ def test_a_speaker_whose_name_was_kept_in_another_form_of_unicode_is_known(apart
 
 def test_one_test_clip_is_enough_to_refuse(apart):
     heard = Provenance(clips=frozenset({apart.test[0].clip.content_hash}))
-    with pytest.raises(LeakageError, match="it was trained on 1 of the 32 test clips"):
+    with pytest.raises(LeakageError, match="it was trained on 1 of the 8 test clips"):
         provenance.refuse_leaks(heard, apart, "it")
 
 

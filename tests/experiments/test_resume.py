@@ -165,7 +165,7 @@ def test_another_backend_is_refused(copied):
 @pytest.mark.backends("torch")
 def test_other_recordings_are_refused(copied):
     table = copied / "split.csv"
-    table.write_text(table.read_text().replace("speaker1", "speaker9"))
+    table.write_text(table.read_text().replace("speaker1,", "speaker99,"))
     with pytest.raises(RunFolderError, match="the recordings are not those that the run began with"):
         experiments.resume(copied)
 
