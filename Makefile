@@ -1,4 +1,4 @@
-# make demo        train on generated voices, measure on a voice never heard, and hear a clip of each class
+# make demo        train on generated voices, measure on voices never heard, and hear a clip of each class
 # make test        lint, import rules, and the tests on TensorFlow, JAX and PyTorch: 20 minutes on two cores at most
 # make test-more   whole processes, KServe, tensorflow-io, Ray, hubs, browser, notebooks: 25 minutes more at most
 # make test-long   the checks that take minutes each, and are left out of both
