@@ -385,16 +385,12 @@ class _Experiment:
         settings, seed, shifts = self.config.stages, self.config.seed, self.config.augmentation.shifts
         store = self.stores["matching"]
         stages.match_features(teacher, student, train, settings.matching, seed, self.watcher, store, shifts)
-        store = self.stores["student"]
-        stages.tune_student(
-            teacher, student, train, validation, settings.student, seed, self.watcher, store, shifts=shifts
-        )
-        if alone := self.networks.get("student_alone"):
-            store = self.stores["student_alone"]
-            alone_settings, stage = settings.student_alone, "student_alone"
-            stages.tune_student(
-                teacher, alone, train, validation, alone_settings, seed, self.watcher, store, stage, shifts
-            )
+        for stage, chosen in (("student", settings.student), ("student_alone", settings.student_alone)):
+            if network := self.networks.get(stage):
+                store = self.stores[stage]
+                stages.tune_student(
+                    teacher, network, train, validation, chosen, seed, self.watcher, store, stage, shifts
+                )
 
     def _begin(self, stage: str, ended: int) -> None:
         self.folder.keep_progress(stage, ended)
