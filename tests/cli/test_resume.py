@@ -61,7 +61,6 @@ def test_a_run_goes_on_as_it_began(command, stopped, options):
     assert "--resume goes on with a run as it began" in command("train", *options, "--resume", stopped).refusal
 
 
-@pytest.mark.backends("torch")
 class TestDiverged:
     def test_it_repeats_its_line_and_exits_1(self, command, diverged):
         ended = command("train", "--resume", diverged)
