@@ -101,7 +101,7 @@ def is_cut_short(file: BinaryIO) -> bool:
     size = file.seek(0, 2)
     file.seek(0)
     magic = file.read(4)
-    if magic in (b"RIFF", b"RF64", b"RIFX", b"FORM", b".snd"):
+    if magic in (b"RIFF", b"RF64", b"RIFX", b"FORM", b".snd", b"caff"):
         sound = sound_of(file)
         return sound is None or sound.is_cut_short
     if magic == b"riff":  # Sony Wave64: a 16-byte GUID, then the size of the whole file

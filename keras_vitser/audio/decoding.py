@@ -5,6 +5,7 @@ guess. Then, and where the writer left the length open, only what is decoded cou
 """
 
 import logging
+import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import BinaryIO
@@ -23,7 +24,7 @@ from keras_vitser.audio.containers import (
 from keras_vitser.audio.file_views import Endless, Patched, View
 from keras_vitser.audio.gathering import gathered
 from keras_vitser.audio.graph_faults import CUT_SHORT
-from keras_vitser.audio.sound_header import Sound, sound_of
+from keras_vitser.audio.sound_header import FLOAT, PCM, Sound, sound_of
 from keras_vitser.errors import AudioCodecError, NotAudioError, TruncatedAudioError
 
 FORMATS = "WAV, FLAC, OGG, MP3, AIFF, AU and the other formats of libsndfile"
@@ -31,7 +32,10 @@ FORMATS = "WAV, FLAC, OGG, MP3, AIFF, AU and the other formats of libsndfile"
 _BLOCK, _SHORT_BLOCK = 2**20, 2**16  # samples
 _UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's, in frames
 _MPEG_CODECS = (0x50, 0x55)  # of WAV
-_CODECS = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *_MPEG_CODECS)  # that libsndfile decodes
+_CODECS = (PCM, 0x02, FLOAT, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *_MPEG_CODECS)  # that libsndfile decodes
+_BITS = {PCM: range(33), FLOAT: (32, 64)}  # of these; without bits a header is damaged
+_UNKNOWN_ENCODING = (1, 4, 18)  # libsndfile's numbers, where the header is one that it knows
+_OGG_CODECS = {b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}  # by the first packet, which libsndfile does not decode
 _LEAST_BEHIND = 0.1  # seconds; less behind the sound is a tag or a filler
 
 log = logging.getLogger(__name__)
@@ -72,12 +76,9 @@ def decoded(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray
 
 def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:
     is_known, sound = is_known_container(file), sound_of(file)
-    frame = _mpeg_frame(file, sound)
-    if sound and sound.codec is not None and sound.codec not in _CODECS:
-        damage = AudioCodecError(
-            f"{name}: is a WAV with codec 0x{sound.codec:04X}, which cannot be decoded here; convert it, "
-            "with `ffmpeg -i INPUT OUTPUT.wav` for instance"
-        )
+    frame, codec = _mpeg_frame(file, sound), _codec_that_is_not_decoded(file, sound)
+    if codec:
+        damage = _not_decoded(name, f"is {codec}, which")
     elif is_known and (sound.is_cut_short if sound else is_cut_short(file)):
         raise TruncatedAudioError(f"{name}: {CUT_SHORT}")
     elif is_known or frame is not None:
@@ -87,12 +88,36 @@ def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.
     view = _view(file, sound, frame)
     try:
         waveform, rate = _read(view, name, limit_seconds)
-    except soundfile.LibsndfileError:
+    except soundfile.LibsndfileError as error:
         view.check()
+        if sound and error.code in _UNKNOWN_ENCODING and isinstance(damage, TruncatedAudioError):
+            damage = _not_decoded(name, "is whole, in an encoding that")
         raise damage from None
     if sound and not sound.is_open:
         _tell_of_more(sound, name, len(waveform) / rate)
     return waveform, rate
+
+
+def _codec_that_is_not_decoded(file: BinaryIO, sound: Sound | None) -> str | None:
+    """Words for the codec of a WAV or Ogg file which libsndfile does not decode; `None` where it may."""
+    if sound and sound.codec is not None:
+        if sound.codec not in _CODECS:
+            return f"a WAV with codec 0x{sound.codec:04X}"
+        if sound.bits not in _BITS.get(sound.codec, [sound.bits]):
+            return f"a WAV with codec 0x{sound.codec:04X} of {sound.bits} bits"
+    file.seek(0)
+    start = file.read(36)
+    packet = start[28:]
+    if not start.startswith(b"OggS") or len(packet) < 8 or packet.startswith((b"\x01vorbis", b"OpusHead")):
+        return None
+    named = [codec for beginning, codec in _OGG_CODECS.items() if packet.startswith(beginning)]
+    return f"Ogg with {named[0] if named else 'another codec than Vorbis and Opus'}"
+
+
+def _not_decoded(name: str, words: str) -> AudioCodecError:
+    return AudioCodecError(
+        f"{name}: {words} cannot be decoded here; convert it, with `ffmpeg -i INPUT OUTPUT.wav` for instance"
+    )
 
 
 def _mpeg_frame(file: BinaryIO, sound: Sound | None) -> int | None:
@@ -113,8 +138,12 @@ def _view(file: BinaryIO, sound: Sound | None, frame: int | None) -> View:
         return View(file, frame) if mpeg.states_its_length(file, frame) else Endless(file, frame)
     if sound and sound.is_open:
         file.seek(0)
-        if file.read(4) == b"RF64":
+        magic = file.read(4)
+        if magic == b"RF64":
             return Patched(file, 0, b"RIFF")  # whose length is in four bytes, and left open
+        if magic == b"caff":
+            chunk = sound.there + sound.begins - sound.length_at - 8
+            return Patched(file, sound.length_at, struct.pack(">Q", chunk))
         return Patched(file, sound.length_at, b"\xff\xff\xff\xff")
     return View(file)
 

@@ -1,4 +1,4 @@
-"""What the header of a WAV, AIFF or AU file says of its sound, beside the bytes that are there.
+"""What the header of a WAV, AIFF, AU or CAF file says of its sound, beside the bytes that are there.
 
 libsndfile reads a file that was cut off as a shorter one, and so it does where the header is wrong. Here the declared
 length is judged: left open by a writer that streamed, wrong by no more than some writers are, or a promise.
@@ -38,6 +38,7 @@ class Sound:
         frame: Int, bytes of a frame; 1 where samples are packed.
         bytes_a_second: Int; 0 where the header does not say.
         codec: Int, the format tag of a WAV file, else `None`.
+        bits: Int, of a sample of a WAV file, else 0.
         behind: Int, bytes behind the declared sound that are no well-formed chunks.
         least_open: Int, the least length that a writer leaves which does not know it.
         length_at: Int, where the declared length stands.
@@ -49,6 +50,7 @@ class Sound:
     frame: int = 1
     bytes_a_second: int = 0
     codec: int | None = None
+    bits: int = 0
     behind: int = 0
     least_open: int = OPEN_LENGTH
     length_at: int = 0
@@ -74,7 +76,7 @@ class Sound:
 
 
 def sound_of(file: BinaryIO) -> Sound | None:
-    """Looks for the sound of a WAV (RIFF, RIFX, RF64), AIFF or AU file.
+    """Looks for the sound of a WAV (RIFF, RIFX, RF64), AIFF, AU or CAF file.
 
     Args:
         file: Open at any place, and left at any.
@@ -95,6 +97,8 @@ def sound_of(file: BinaryIO) -> Sound | None:
     magic, _, kind = file.read(4), file.read(4), file.read(4)
     if magic == b".snd":
         return _au_sound(file, size)
+    if magic == b"caff":
+        return _caf_sound(file, size)
     if magic not in _ORDERS:
         return None
     order, least_open = _ORDERS[magic], _OPEN_LENGTHS.get(magic, OPEN_LENGTH)
@@ -126,9 +130,26 @@ def _au_sound(file: BinaryIO, size: int) -> Sound | None:
         return None
     begins, declared, encoding, rate, channels = struct.unpack(">5I", header)
     width = _AU_BYTES.get(encoding, 0) * channels
-    return Sound(
-        begins, declared, size - begins, max(width, 1), rate * width, None, size - begins - declared, length_at=8
-    )
+    there, behind = size - begins, size - begins - declared
+    return Sound(begins, declared, there, max(width, 1), rate * width, behind=behind, length_at=8)
+
+
+def _caf_sound(file: BinaryIO, size: int) -> Sound | None:
+    """Of a Core Audio file, whose chunks have lengths of eight bytes; all of them are set where it is left open."""
+    position, frame = 8, 1
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        head = file.read(12)
+        if len(head) < 12:
+            return None
+        length = int.from_bytes(head[4:], "big")
+        if head[:4] == b"desc":
+            frame = int.from_bytes(file.read(20)[16:], "big")  # 0 where packets differ
+        if head[:4] == b"data":
+            begins = position + 16  # behind a count of edits
+            return Sound(begins, length - 4, size - begins, max(frame, 1), least_open=2**63, length_at=position + 4)
+        position = min(position + 12 + length, size)
+    return Sound()
 
 
 def _chunks(file: BinaryIO, position: int, order: str) -> Iterator[tuple[bytes, int, int]]:
@@ -143,17 +164,17 @@ def _chunks(file: BinaryIO, position: int, order: str) -> Iterator[tuple[bytes, 
         position += 8 + length + length % 2
 
 
-def _format(kind: bytes, fields: bytes, order: str) -> tuple[int, int, int | None]:
-    """Bytes of a frame and of a second, and the codec."""
+def _format(kind: bytes, fields: bytes, order: str) -> tuple[int, int, int | None, int]:
+    """Bytes of a frame and of a second, the codec, and bits of a sample."""
     if kind == b"WAVE" and len(fields) >= 16:
-        tag, _, rate, average, frame, _ = struct.unpack(order + "HHIIHH", fields[:16])
+        tag, _, rate, average, frame, bits = struct.unpack(order + "HHIIHH", fields[:16])
         if tag == EXTENSIBLE and fields[26:] == SUB_FORMAT_TAIL:
             tag = struct.unpack(order + "H", fields[24:26])[0]
-        return (frame, rate * frame, tag) if tag in _SAMPLED else (1, average, tag)
+        return (frame, rate * frame, tag, bits) if tag in _SAMPLED else (1, average, tag, bits)
     if kind == b"AIFF" and len(fields) >= 8:
         channels, _, bits = struct.unpack(">HIH", fields[:8])
-        return channels * ((bits + 7) // 8), 0, None
-    return 1, 0, None
+        return channels * ((bits + 7) // 8), 0, None, 0
+    return 1, 0, None, 0
 
 
 def _bytes_behind(file: BinaryIO, position: int, size: int, order: str) -> int:

@@ -100,6 +100,15 @@ CASES = {
     # Codecs
     **{f"codec {tag:#06x}": _tagged(tag) for tag in (0x22, 0x64, 0xFF, 0x161, 0x704F)},
     **{
+        f"codec {tag:#06x} of {bits} bits": _refused(
+            AudioCodecError,
+            f"is a WAV with codec 0x{tag:04X} of {bits} bits, which cannot be decoded here; convert it",
+            graph_words=_not_decoded(tag),
+            seconds=16 / bits,
+        )(wav(PCM, tag=tag, bits=bits))
+        for tag, bits in ((1, 64), (1, 48), (3, 16), (3, 24))
+    },
+    **{
         subtype: _compressed(subtype, tag)
         for subtype, tag in (
             ("GSM610", 0x31),

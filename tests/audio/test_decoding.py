@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from keras_vitser.audio import read_waveform
-from keras_vitser.errors import AudioTooLongError, TruncatedAudioError
+from keras_vitser.errors import AudioCodecError, AudioTooLongError, TruncatedAudioError
 
-from .sound_files import wav, without_length
+from .sound_files import encoded, wav, without_length
 
 pytestmark = pytest.mark.backends("tensorflow")
 
@@ -135,7 +135,7 @@ def test_flac_without_its_length_is_read_to_its_end():
 
 
 @pytest.mark.parametrize("length", [0, 0x7FFFFFFF, 0xFFFFFFFF, 32001])
-@pytest.mark.parametrize("format", ["AU", "AIFF", "RF64"])
+@pytest.mark.parametrize("format", ["AU", "AIFF", "RF64", "CAF"])
 def test_other_headers_are_judged_as_that_of_wav(format, length):
     file = io.BytesIO()
     samples = np.random.default_rng(0).integers(-9999, 9999, 16000).astype("int16")
@@ -143,9 +143,56 @@ def test_other_headers_are_judged_as_that_of_wav(format, length):
     data = bytearray(file.getvalue())
     if format == "RF64":
         place, code = data.find(b"ds64") + 16, struct.pack("<Q", length if length == 32001 else length * (2**32 + 1))
+    elif format == "CAF":
+        place, code = data.find(b"data") + 4, struct.pack(">Q", 4 + length if length == 32001 else 2**64 - 1)
     elif format == "AU":
         place, code = 8, struct.pack(">I", length)
     else:
         place, code = data.find(b"SSND") + 4, struct.pack(">I", length + 8 * (length == 32001))
     data[place : place + len(code)] = code
     np.testing.assert_array_equal(read_waveform(bytes(data)), samples.astype("float32") / 32768)
+
+
+def ogg(packet):
+    """An Ogg file of one stream, which begins with the packet."""
+    pages = ((2, packet), (4, bytes(100)))
+    return b"".join(b"OggS\0" + bytes([kind]) + bytes(20) + bytes([1, len(body)]) + body for kind, body in pages)
+
+
+@pytest.mark.parametrize(
+    ("packet", "codec"),
+    [
+        (b"\x7fFLAC\x01\x00\x00\x01fLaC\x00\x00\x00\x22" + bytes(34), "FLAC"),
+        (b"Speex   1.2.1" + bytes(67), "Speex"),
+        (b"\x80theora\x03\x02\x01" + bytes(30), "another codec than Vorbis and Opus"),
+    ],
+    ids=["FLAC", "Speex", "Theora"],
+)
+def test_ogg_with_a_codec_that_is_not_decoded_is_named(packet, codec):
+    with pytest.raises(AudioCodecError, match=f"is Ogg with {codec}, which cannot be decoded here; convert it"):
+        read_waveform(ogg(packet))
+
+
+def test_chunks_of_a_caf_file_that_go_beyond_any_place_are_damage():
+    with pytest.raises(TruncatedAudioError):
+        read_waveform(b"caff\0\x01\0\0" + (b"free" + b"\xff" * 8) * 3)
+
+
+@pytest.mark.parametrize("packet", [b"\x01vorbis" + bytes(23), b"OpusHead" + bytes(11)])
+def test_ogg_with_a_damaged_beginning_is_damaged(packet):
+    with pytest.raises(TruncatedAudioError, match="cut off or damaged"):
+        read_waveform(ogg(packet))
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "code", "other"),
+    [
+        ("AIFF", "ALAW", b"alaw", b"QDM2"),
+        ("AU", "PCM_16", b"\0\0\0\x03", b"\0\0\0\x0b"),
+        ("CAF", None, b"lpcm", b"aac "),
+    ],
+)
+def test_an_encoding_that_libsndfile_does_not_know_is_no_damage(format, subtype, code, other):
+    data = encoded(format, subtype).replace(code, other, 1)
+    with pytest.raises(AudioCodecError, match="is whole, in an encoding that cannot be decoded here; convert it"):
+        read_waveform(data)

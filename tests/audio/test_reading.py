@@ -290,6 +290,7 @@ CUT = {
     "AIFF": lambda: encoded("AIFF"),
     "AU": lambda: encoded("AU"),
     "W64": lambda: encoded("W64"),
+    "CAF": lambda: encoded("CAF"),
     "FLAC": lambda: encoded("FLAC"),
     "OGG": lambda: encoded("OGG", "VORBIS", seconds=5),
     "MP3": lambda: encoded("MP3", seconds=3),
