@@ -12,7 +12,9 @@ PROTOCOL = typer.Option(None, help="paper (leaky), random, speaker_independent o
 SEED = typer.Option(None, help="Seed of the split, the copies, the order and the weights.")
 SET = typer.Option([], "--set", help="Any config value, e.g. --set stages.student.learning_rate=3e-4.")
 LABELS_AS_WRITTEN = typer.Option(
-    False, "--labels-as-written", help="Labels that differ only in case are classes of their own, and not refused."
+    False,
+    "--labels-as-written",
+    help="Labels that differ only in case or spaces are classes of their own, and not refused.",
 )
 LEAVE_OUT_UNREADABLE = typer.Option(
     False,

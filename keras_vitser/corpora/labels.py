@@ -1,4 +1,4 @@
-"""Labels of one's own recordings: what differs only in case is one class by mistake more often than two."""
+"""Labels of one's own recordings: what differs only in case or spaces is one class by mistake more often than two."""
 
 from collections import defaultdict
 
@@ -8,7 +8,7 @@ from keras_vitser.errors import CorpusError
 
 
 def refuse_labels_alike(corpus: Corpus) -> None:
-    """Refuses labels that differ only in case, by name.
+    """Refuses labels that differ only in case or spaces, by name.
 
     Raises:
         CorpusError: There are such labels; the message says how many clips have each.
@@ -25,12 +25,12 @@ def refuse_labels_alike(corpus: Corpus) -> None:
     """
     alike = defaultdict(list)
     for label in corpus.labels:
-        alike[label.casefold()].append(label)
+        alike[" ".join(label.casefold().split())].append(label)
     groups = [labels for labels in alike.values() if len(labels) > 1]
     if not groups:
         return
     raise CorpusError(
-        f"Labels that differ only in case are taken for one class that was written in two ways. Received: "
+        f"Labels that differ only in case or spaces are taken for one class that was written in two ways. Received: "
         f"{listed([_counted(corpus, labels) for labels in groups])} in {corpus.folder}. Write them alike, or keep "
         "them apart with --labels-as-written (in a config: corpus.labels_as_written)."
     )

@@ -42,8 +42,8 @@ def load(
             which is then made in the user's cache folder.
         classes: Labels to keep, at least two, or `None` for all. The order of `Corpus.labels` stays the
             corpus'.
-        labels_as_written: Boolean. Whether labels that differ only in case are classes of their own; else they
-            are refused.
+        labels_as_written: Boolean. Whether labels that differ only in case or spaces are classes of their own; else
+            they are refused.
         missing_ok: Boolean. Whether some of the files that a manifest lists may be missing: for who checks all
             recordings afterwards. A manifest of which none is there is refused.
 
@@ -52,7 +52,7 @@ def load(
 
     Raises:
         CorpusError: If the name is unknown, the folder is missing or is not the corpus, a class is unknown or
-            listed twice, two labels differ only in case, or fewer than two classes are left.
+            listed twice, two labels differ only in case or spaces, or fewer than two classes are left.
 
     Example:
 

@@ -34,7 +34,7 @@ class CorpusSection(Section):
     classes: list[str] | None = None
     """The classes to keep. Unset: all."""
     labels_as_written: bool = False
-    """Whether labels that differ only in case are classes of their own; else they are refused."""
+    """Whether labels that differ only in case or spaces are classes of their own; else they are refused."""
     leave_out_unreadable: bool = False
     """Whether recordings that cannot be read are left out of the split, and counted beside its scores; else they are
     refused, all in one error, before any work starts."""

@@ -69,6 +69,28 @@ def test_labels_that_differ_in_case_are_refused_by_name(write, kind):
     assert load(kind, place, labels_as_written=True).labels == ("Angry", "angry", "calm")
 
 
+@pytest.mark.parametrize(
+    ("kind", "label", "other"),
+    [
+        ("folder", "Freude", "Freude "),  # the cells of a table are stripped
+        *(
+            (kind, "very glad", other)
+            for kind in ("folder", "manifest")
+            for other in ("very  glad", "very\N{NO-BREAK SPACE}glad", "Very  glad")
+        ),
+    ],
+)
+def test_labels_that_differ_in_space_are_refused_by_name(write, kind, label, other):
+    place = write(f"{label}/1.wav", f"{other}/2.wav", "calm/3.wav")
+    if kind == "manifest":
+        place = table(place, f"{label}/1.wav,{label},", f"{other}/2.wav,{other},", "calm/3.wav,calm,")
+    with pytest.raises(CorpusError, match="differ only in case or spaces") as caught:
+        load(kind, place)
+    assert repr(label) + " (1 clips)" in str(caught.value)
+    assert repr(other) + " (1 clips)" in str(caught.value)
+    assert set(load(kind, place, labels_as_written=True).labels) == {"calm", label, other}
+
+
 def test_only_labels_that_are_kept_are_looked_at(write):
     place = write("Angry/1.wav", "angry/2.wav", "calm/3.wav")
     assert load("folder", place, classes=["angry", "calm"]).labels == ("angry", "calm")
