@@ -4,6 +4,7 @@ libsndfile reads a file that was cut off as a shorter one. For a training corpus
 declared length is compared with the bytes there are. Lengths that a writer leaves open while it streams are no promise.
 """
 
+import re
 import struct
 from typing import BinaryIO, NamedTuple
 
@@ -15,7 +16,11 @@ _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b".snd",
 _MAX_BOXES = 1000
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide")  # that an MPEG-4 file, or an older QuickTime film, begins with
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
+_LONGEST_PROLOGUE = 2**14  # bytes of comments and space
+_PROLOGUE = re.compile(r"(?:\s|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)  # of HTML or XML
+_ELEMENT = re.compile(r"<(?:!doctype\s+)?([a-z][\w:.-]*)[\s/>]", re.IGNORECASE)
+_OF_PAGES = ("html", "head", "body", "title", "meta", "script")
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 class Container(NamedTuple):
@@ -88,12 +93,22 @@ def what_it_is_instead(file: BinaryIO) -> str | None:
         'is a web page (HTML) and no sound'
     """
     file.seek(0)
-    start = file.read(256)
+    start = file.read(_LONGEST_PROLOGUE)
     if start.startswith(_POINTER):
         return "is a git-lfs pointer and not the recording itself; fetch that with `git lfs pull`"
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
-        return "is a web page (HTML) and no sound; the download failed: open the page to see why, and download it again"
-    return None
+    element = _first_element(start)
+    if element is None:
+        return None
+    what = "a web page (HTML)" if element.lower() in _OF_PAGES else f"an XML document of <{element}>"
+    return f"is {what} and no sound; the download failed: open it to see why, and download it again"
+
+
+def _first_element(start: bytes) -> str | None:
+    """The name of the element that a file of HTML or XML begins with."""
+    mark = next((mark for mark in _BYTE_ORDER_MARKS if start.startswith(mark)), b"")
+    text = start[len(mark) :].decode(_BYTE_ORDER_MARKS.get(mark, "latin-1"), "replace")
+    found = _ELEMENT.match(text, _PROLOGUE.match(text).end())
+    return found and found[1]
 
 
 def is_cut_short(file: BinaryIO) -> bool:

@@ -71,6 +71,14 @@ def _not_decoded(tag):
     return f"is a WAV with codec 0x{tag:04X}, which cannot be decoded here; convert it"
 
 
+def _page(data):
+    return _refused(NotAudioError, "is a web page", graph_words=NO_WAV, seconds=0.0)(data)
+
+
+def _xml(named, data):
+    return _refused(NotAudioError, f"is an XML document of {named}", graph_words=NO_WAV, seconds=0.0)(data)
+
+
 def _with_length(length, case, before=b"", behind=b""):
     return case(wav(PCM, before=before, data_length=length) + behind)
 
@@ -78,6 +86,29 @@ def _with_length(length, case, before=b"", behind=b""):
 LENGTH = len(PCM)
 BEHIND = odd_chunk(b"LIST", 20) + odd_chunk(b"bext", 602) + odd_chunk(b"_PMX", 33)
 TOO_SMALL = "declares 0.50 s of sound, and 0.50 s more lie behind"
+PAGE = b"<!DOCTYPE html>\n<html><body>404</body></html>\n"
+XML = b'<?xml version="1.0" encoding="utf-8"?>'
+COMMENT = b"<!-- made by\n a <script> -->"
+PAGES = {
+    "its type": PAGE,
+    "another type": b'<!DOCTYPE\nHTML PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN">',
+    "no type": b"<HTML lang=en>",
+    "its title": b"<title>Sign in</title>",
+    "space": b"\r\n\t " * 500 + PAGE,
+    "a byte order mark": b"\xef\xbb\xbf" + PAGE,
+    "a mark of UTF-16": b"\xff\xfe" + PAGE.decode().encode("utf-16-le"),
+    "another mark of UTF-16": b"\xfe\xff" + PAGE.decode().encode("utf-16-be"),
+    "a comment": COMMENT + PAGE,
+    "a long comment": b"<!--" + b" a licence" * 500 + b"-->" + PAGE,
+    "XML": XML + b"\n" + PAGE,
+    "XML, comments and no type": b"\xef\xbb\xbf" + XML + COMMENT + b"\n" + COMMENT + b"<html xmlns='#'>",
+}
+DOCUMENTS = {
+    "<Error>": XML + b"\n<Error><Code>NoSuchKey</Code></Error>",
+    "<EnumerationResults>": b"\xef\xbb\xbf" + XML + b'<EnumerationResults ServiceEndpoint="#">',
+    "<rss>": COMMENT + b"<rss version='2.0'>",
+    "<plist>": XML + b'<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN">',
+}
 CASES = {
     "as it should be": Case(wav(PCM), FRAMES),
     # What SoX, arecord and FFmpeg write to a pipe
@@ -124,7 +155,6 @@ CASES = {
     "a git-lfs pointer": _refused(NotAudioError, "git lfs pull", graph_words=NO_WAV, seconds=0.0)(
         b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 32044\n"
     ),
-    "a web page": _refused(NotAudioError, "is a web page", graph_words=NO_WAV, seconds=0.0)(
-        b"\n<!DOCTYPE html>\n<html><body>404</body></html>\n"
-    ),
+    **{f"a web page that begins with {begins}": _page(page) for begins, page in PAGES.items()},
+    **{f"XML of {named}": _xml(named, page) for named, page in DOCUMENTS.items()},
 }
