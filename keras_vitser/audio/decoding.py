@@ -7,7 +7,9 @@ guess. Then, and where the writer left the length open, only what is decoded cou
 import logging
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -72,6 +74,17 @@ def decoded(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray
     if is_cut_short(file):
         raise TruncatedAudioError(f"{name}: {CUT_SHORT}")
     return av_decoding.decoded(file, container, name, limit_seconds)
+
+
+def tell_of_sound_behind(path: Path) -> None:
+    """Says in the log, as reading does and once in all, that more sound lies in a file than its header declares.
+
+    Only the header is read, and nothing is said of a file that cannot be opened.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        sound = sound_of(file)
+        if sound and sound.bytes_a_second and not sound.is_open:
+            _tell_of_more(sound, str(path), sound.length / sound.bytes_a_second)
 
 
 def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:

@@ -22,6 +22,7 @@ def corpora(
     """
     show_log()
     from keras_vitser import corpora as room
+    from keras_vitser.audio.decoding import tell_of_sound_behind
 
     if name is None:
         if data is not None:
@@ -29,6 +30,8 @@ def corpora(
         _list(room.DESCRIPTIONS, as_json)
         return
     corpus = room.load(name, data, labels_as_written=labels_as_written)
+    for clip in corpus.clips:
+        tell_of_sound_behind(clip.path)
     counts = corpus.counts()
     if as_json:
         answer = {"name": corpus.name, "clips": len(corpus), "terms": corpus.terms, "counts": counts}

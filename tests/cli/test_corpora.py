@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from keras_vitser.corpora import NAMES
+from tests.audio.sound_cases import CASES
 
 pytestmark = pytest.mark.backends("tensorflow")
 
@@ -69,6 +70,16 @@ def test_files_that_are_left_out_are_said_in_one_line(command, class_folders, tm
     assert ended.code == 0
     assert ended.err.count("\n") == 1
     assert "folder: left out 1 of 17 files by their suffix: .txt 1" in ended.err
+
+
+def test_sound_behind_what_a_header_declares_is_said(command, class_folders, tmp_path):
+    place = shutil.copytree(class_folders, tmp_path / "clips")
+    for name, case in CASES.items():
+        (place / "calm" / f"{name}.wav").write_bytes(case.data)
+    ended = command("corpora", "folder", "--data", place)
+    assert ended.code == 0
+    (line,) = ended.err.splitlines()
+    assert "too small.wav: its header declares 0.50 s of sound, and 0.50 s more lie behind; only what is" in line
 
 
 def test_a_place_without_a_name(command, tmp_path):
