@@ -39,13 +39,13 @@ def gathered(
         8.0
     """
     if promised is not None and promised > limit_seconds * rate + slack:
-        raise AudioTooLongError(_too_long(name, f"{promised / rate:.1f} s", limit_seconds))
+        raise _too_long(name, f"{promised / rate:.1f} s", limit_seconds)
     parts, count = [], 0
     for block in blocks:
         parts.append(block.mean(axis=1, dtype=np.float32))
         count += len(block)
         if count > limit_seconds * rate + slack:
-            raise AudioTooLongError(_too_long(name, f"longer than {limit_seconds:g} s", limit_seconds))
+            raise _too_long(name, f"longer than {limit_seconds:g} s", limit_seconds)
     if promised is not None and count < promised - slack:
         raise TruncatedAudioError(
             f"{name}: ends after {count / rate:.2f} s of the {promised / rate:.2f} s that its "
@@ -56,8 +56,7 @@ def gathered(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _too_long(name: str, lasts: str, limit_seconds: float) -> str:
-    return (
-        f"{name}: lasts {lasts}; at most {limit_seconds:g} s are read. "
-        "Cut it into shorter files, or raise `limit_seconds`"
-    )
+def _too_long(name: str, lasts: str, limit_seconds: float) -> AudioTooLongError:
+    error = AudioTooLongError(f"{name}: lasts {lasts}; at most {limit_seconds:g} s are read. Cut it into shorter files")
+    error.add_note("In Python, read_waveform(..., limit_seconds=...) reads longer ones.")  # in a traceback alone
+    return error

@@ -279,8 +279,10 @@ def test_a_path_that_cannot_be_opened(tmp_path):
 def test_the_given_limit_holds_to_the_sample():
     data = encoded("WAV", seconds=2.0)
     assert len(read_waveform(data, limit_seconds=2.0)) == 32000
-    with pytest.raises(AudioTooLongError, match=r"lasts 2\.0 s; at most 1\.9 s"):
+    with pytest.raises(AudioTooLongError, match=r"lasts 2\.0 s; at most 1\.9 s") as caught:
         read_waveform(data, limit_seconds=1.9)
+    assert str(caught.value).endswith("Cut it into shorter files")  # the command line has no more to offer
+    assert any("limit_seconds" in note for note in caught.value.__notes__)
 
 
 CUT = {
