@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_vitser.audio.file_names import existing_path
 from keras_vitser.corpora.reading import files_below
 from keras_vitser.corpora.suffixes import AV_SUFFIXES, said_of, sound_suffixes
-from keras_vitser.errors import PredictionError
+from keras_vitser.errors import CorpusError, PredictionError
 
 _logger = logging.getLogger(__name__)
 
@@ -18,18 +18,29 @@ def files_of(sources: Iterable[Path]) -> list[str]:
     Args:
         sources: Files and folders.
 
+    Returns:
+        Paths. A folder that gives none stands for itself, so that it is told of in its place, and the log says why.
+
     Raises:
-        PredictionError: A folder holds no sound file.
-        CorpusError: A folder cannot be listed.
+        PredictionError: All sources are such folders: the first holds no sound file.
+        CorpusError: They are: the first cannot be listed.
 
     Example:
         >>> files_of([Path("a.wav")])
         ['a.wav']
     """
-    files = []
+    files, errors = [], []
     for source in map(existing_path, sources):
-        files += map(str, _sound_files(source) if source.is_dir() else [source])
-    return files
+        try:
+            files += _sound_files(source) if source.is_dir() else [source]
+        except (PredictionError, CorpusError) as error:
+            files.append(source)
+            errors.append(error)
+    if errors and len(errors) == len(files):
+        raise errors[0]
+    for error in errors:
+        _logger.warning("%s", error)
+    return list(map(str, files))
 
 
 def _sound_files(folder: Path) -> list[Path]:

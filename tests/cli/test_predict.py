@@ -147,6 +147,18 @@ def test_a_folder_without_sound(command, model, tmp_path):
     assert "holds no sound file" in command("predict", tmp_path, "--model", model).refusal
 
 
+def test_a_folder_without_sound_among_others_stops_nothing(command, model, mixed, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ended = command("predict", mixed / "a.wav", tmp_path / "empty", mixed / "z", "--model", model, "--json")
+    assert ended.code == 2
+    assert "1 of 3 files could not be read" in ended.err
+    assert f"{tmp_path / 'empty'}: holds no sound file; give files" in ended.err
+    rows = json_lines(ended.out)
+    assert [row["label"] is None for row in rows] == [False, True, False]
+    assert rows[1]["path"] == str(tmp_path / "empty")
+    assert "is a folder" in rows[1]["error"]
+
+
 def test_a_model_that_is_missing_or_damaged(command, model, tmp_path):
     path = write_sound(tmp_path / "a.wav")
     assert "nowhere" in command("predict", path, "--model", tmp_path / "nowhere").refusal

@@ -32,6 +32,16 @@ def test_a_folder_without_sound_is_refused(tmp_path):
         files_of([tmp_path])
 
 
+def test_a_folder_without_sound_stands_for_itself_beside_others(tmp_path, caplog):
+    (tmp_path / "empty").mkdir()
+    given = [tmp_path / "empty", tmp_path / "a.wav"]
+    assert files_of(given) == list(map(str, given))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{given[0]}: holds no sound file")
+    with pytest.raises(PredictionError, match="empty: holds no sound file"):
+        files_of([given[0], given[0]])
+
+
 def test_a_folder_is_found_under_a_name_of_another_form(tmp_path):
     folder = tmp_path / unicodedata.normalize("NFD", "Töne")
     folder.mkdir()
