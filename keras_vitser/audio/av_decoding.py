@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from keras_vitser.audio.containers import MPEG_4, Container
+from keras_vitser.audio import adts
+from keras_vitser.audio.containers import AAC, MPEG_4, Container
 from keras_vitser.audio.gathering import gathered
+from keras_vitser.audio.mpeg import length_of_tags
 from keras_vitser.errors import AudioCodecError, NoSamplesError, TruncatedAudioError
 
 if TYPE_CHECKING:
@@ -44,10 +46,12 @@ def decoded(file: BinaryIO, container: Container, name: str, limit_seconds: floa
             f"{name}: is {container.title}, which needs PyAV: pip install 'keras-vitser[av]'; or convert it: "
             "ffmpeg -i INPUT OUTPUT.wav"
         ) from None
+    start = adts.find_frame(file, length_of_tags(file)) if container is AAC else 0
+    options = {"skip_initial_bytes": str(start)}  # half a frame would be damage
     file.seek(0)
     try:
         # The demuxer is named, as others open what a file refers to.
-        with av.open(file, format=container.demuxer, metadata_errors="ignore") as opened:
+        with av.open(file, format=container.demuxer, options=options, metadata_errors="ignore") as opened:
             if not opened.streams.audio:
                 raise NoSamplesError(f"{name}: is {container.title} without sound; expected a recording")
             return _waveform(opened, container, name, limit_seconds)

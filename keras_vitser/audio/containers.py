@@ -8,6 +8,7 @@ import re
 import struct
 from typing import BinaryIO, NamedTuple
 
+from keras_vitser.audio import adts
 from keras_vitser.audio.mpeg import length_of_tags
 from keras_vitser.audio.sound_header import sound_of
 
@@ -80,8 +81,10 @@ def other_container(file: BinaryIO) -> Container | None:
     for beginning, container in _BEGINNINGS.items():
         if start.startswith(beginning):
             return container
-    file.seek(length_of_tags(file))
-    return AAC if _is_adts(file.read(7)) else None
+    begins = length_of_tags(file)
+    if not begins and is_known_container(file):
+        return None
+    return AAC if adts.find_frame(file, begins) is not None else None
 
 
 def what_it_is_instead(file: BinaryIO) -> str | None:
@@ -126,14 +129,6 @@ def is_cut_short(file: BinaryIO) -> bool:
     if magic == b"OggS":
         return _ogg_page_passes_end(file, size)
     return file.read(4) in _BOXES and _box_passes_end(file, size)
-
-
-def _is_adts(header: bytes) -> bool:
-    """Whether an AAC frame begins here (ISO/IEC 13818-7, section 6.2)."""
-    if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
-        return False
-    length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
-    return header[2] >> 2 & 15 < 13 and length > 7
 
 
 def _box_passes_end(file: BinaryIO, size: int) -> bool:

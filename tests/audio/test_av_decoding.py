@@ -10,7 +10,7 @@ import soxr
 
 from keras_vitser.audio import read_waveform
 from keras_vitser.audio.containers import other_container
-from keras_vitser.errors import AudioCodecError, AudioTooLongError, NoSamplesError, TruncatedAudioError
+from keras_vitser.errors import AudioCodecError, AudioTooLongError, NoSamplesError, NotAudioError, TruncatedAudioError
 from tests.requirements import require
 
 from .containers_by_av import CONTAINERS, film_without_sound, made, sweep
@@ -23,7 +23,7 @@ BEGINNINGS = {
     "Matroska (webm, mka, mkv)": bytes.fromhex("1a45dfa39f4286810142f7810142f281"),
     "ASF (wma, asf)": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + bytes(16),
     "AMR": b"#!AMR\n\x04\x80",
-    "AAC (ADTS)": bytes.fromhex("fff160403fbffcde02004c617663"),
+    "AAC (ADTS)": 2 * (bytes.fromhex("fff160403fbffcde02004c617663") + bytes(495)),
 }
 
 
@@ -93,6 +93,23 @@ def test_a_last_frame_that_was_cut_is_no_damage_where_nothing_was_promised(name,
             read_waveform(data)
     else:
         assert len(read_waveform(data)) > 0.9 * 32000
+
+
+@pytest.mark.parametrize("start", [1, 100, 777, 5000])
+def test_aac_that_begins_in_the_middle_of_a_frame_is_read_from_the_next(files, start):
+    whole = read_waveform(files["AAC"])
+    given = read_waveform(files["AAC"][start:])
+    same = min(len(given) - 2048, len(whole) // 4)  # the first frame leans on the one before
+    assert len(given) > len(whole) * (1 - start / len(files["AAC"])) - 2 * 1024
+    np.testing.assert_allclose(given[-same:], whole[-same:], rtol=0, atol=1e-4)
+
+
+def test_one_header_of_aac_by_chance_makes_no_aac(files):
+    frame = files["AMR"][6 + 32 * 10 :]
+    data = bytes.fromhex("fff160403fbffc") + frame
+    assert other_container(io.BytesIO(data)) is None
+    with pytest.raises(NotAudioError, match="is not a sound file"):
+        read_waveform(data)
 
 
 def test_a_damaged_middle_is_not_taken_for_the_end(files):
