@@ -1,4 +1,4 @@
-"""What phones and browsers write, to one channel at its own rate: m4a, webm, AMR, AAC and wma, by FFmpeg.
+"""What phones, browsers and others write, to one channel at its own rate: m4a, webm, AMR, AAC and more, by FFmpeg.
 
 FFmpeg comes in the wheels of PyAV, the extra `av`, and is imported only for such a file.
 """

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from keras_vitser.audio import adts
 from keras_vitser.audio.mpeg import length_of_tags
-from keras_vitser.audio.sound_header import sound_of
+from keras_vitser.audio.sound_header import OPEN_LENGTH, sound_of
 
 _OPEN_LENGTHS = {0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
 _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff")
@@ -43,11 +43,22 @@ MATROSKA = Container("Matroska (webm, mka, mkv)", "matroska", True)
 ASF = Container("ASF (wma, asf)", "asf", True)
 AMR = Container("AMR", "amr", False)
 AAC = Container("AAC (ADTS)", "aac", False)
+WAVPACK = Container("WavPack (wv)", "wv", True)
+TTA = Container("TTA", "tta", True)
+AC_3 = Container("AC-3 (ac3, eac3)", "ac3", False)
+FLV = Container("FLV", "flv", True)
+AVI = Container("AVI", "avi", True)
+MPEG_TS = Container("MPEG-TS (ts)", "mpegts", False)
 _BEGINNINGS = {
     b"\x1a\x45\xdf\xa3": MATROSKA,
     bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"): ASF,
     b"#!AMR": AMR,
+    b"wvpk": WAVPACK,
+    b"TTA1": TTA,
+    b"\x0b\x77": AC_3,
+    b"FLV\x01": FLV,
 }
+_TS_PACKET, _TS_SYNC = 188, b"G"  # bytes, and what each begins with
 
 
 def is_known_container(file: BinaryIO) -> bool:
@@ -67,7 +78,7 @@ def is_mpeg_audio(start: bytes) -> bool:
 
 
 def other_container(file: BinaryIO) -> Container | None:
-    """The container of the file, if it is one of those that phones and browsers write and libsndfile does not read.
+    """The container of the file, if it is one that FFmpeg reads and libsndfile does not.
 
     Example:
         >>> import io
@@ -75,9 +86,13 @@ def other_container(file: BinaryIO) -> Container | None:
         'AMR'
     """
     file.seek(0)
-    start = file.read(16)
+    start = file.read(3 * _TS_PACKET)
     if start[4:8] in _BOXES:
         return MPEG_4
+    if start.startswith(b"RIFF") and start[8:12] == b"AVI ":
+        return AVI
+    if start[::_TS_PACKET] == 3 * _TS_SYNC:
+        return MPEG_TS
     for beginning, container in _BEGINNINGS.items():
         if start.startswith(beginning):
             return container
@@ -118,7 +133,9 @@ def is_cut_short(file: BinaryIO) -> bool:
     """Whether the header promises more bytes of sound than the file holds."""
     size = file.seek(0, 2)
     file.seek(0)
-    magic = file.read(4)
+    magic, length, kind = file.read(4), file.read(4), file.read(4)
+    if magic == b"RIFF" and kind == b"AVI ":
+        return size - 8 < int.from_bytes(length, "little") < OPEN_LENGTH
     if magic in (b"RIFF", b"RF64", b"RIFX", b"FORM", b".snd", b"caff"):
         sound = sound_of(file)
         return sound is None or sound.is_cut_short
@@ -128,7 +145,7 @@ def is_cut_short(file: BinaryIO) -> bool:
         return len(header) < 8 or size < struct.unpack("<Q", header)[0] not in _OPEN_LENGTHS
     if magic == b"OggS":
         return _ogg_page_passes_end(file, size)
-    return file.read(4) in _BOXES and _box_passes_end(file, size)
+    return length in _BOXES and _box_passes_end(file, size)
 
 
 def _box_passes_end(file: BinaryIO, size: int) -> bool:

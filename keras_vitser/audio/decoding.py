@@ -38,6 +38,13 @@ _CODECS = (PCM, 0x02, FLOAT, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *_MPEG_CODECS) 
 _BITS = {PCM: range(33), FLOAT: (32, 64)}  # of these; without bits a header is damaged
 _UNKNOWN_ENCODING = (1, 4, 18)  # libsndfile's numbers, where the header is one that it knows
 _OGG_CODECS = {b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}  # by the first packet, which libsndfile does not decode
+_OTHERS = {  # by the first bytes
+    b"MAC ": "Monkey's Audio",
+    b"MP+": "Musepack",
+    b"MPCK": "Musepack",
+    b"DSD ": "DSD",
+    b"FRM8": "DSD",
+}
 _LEAST_BEHIND = 0.1  # seconds; less behind the sound is a tag or a filler
 
 log = logging.getLogger(__name__)
@@ -112,7 +119,7 @@ def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.
 
 
 def _codec_that_is_not_decoded(file: BinaryIO, sound: Sound | None) -> str | None:
-    """Words for the codec of a WAV or Ogg file which libsndfile does not decode; `None` where it may."""
+    """Words for the codec or container of a file which libsndfile does not decode; `None` where it may."""
     if sound and sound.codec is not None:
         if sound.codec not in _CODECS:
             return f"a WAV with codec 0x{sound.codec:04X}"
@@ -121,6 +128,9 @@ def _codec_that_is_not_decoded(file: BinaryIO, sound: Sound | None) -> str | Non
     file.seek(0)
     start = file.read(36)
     packet = start[28:]
+    for beginning, other in _OTHERS.items():
+        if start.startswith(beginning):
+            return other
     if not start.startswith(b"OggS") or len(packet) < 8 or packet.startswith((b"\x01vorbis", b"OpusHead")):
         return None
     named = [codec for beginning, codec in _OGG_CODECS.items() if packet.startswith(beginning)]

@@ -10,8 +10,11 @@ from keras_vitser.corpora.wording import listed
 SOUND_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"},
 )
-# What phones and browsers record, which PyAV reads.
-AV_SUFFIXES = frozenset({".m4a", ".mp4", ".3gp", ".mov", ".webm", ".mka", ".mkv", ".amr", ".aac", ".wma", ".asf"})
+# What phones, browsers and others record, which PyAV reads.
+AV_SUFFIXES = frozenset(
+    {".m4a", ".mp4", ".3gp", ".mov", ".webm", ".mka", ".mkv", ".amr", ".aac", ".wma", ".asf"}
+    | {".wv", ".tta", ".ac3", ".eac3", ".flv", ".avi", ".ts"}
+)
 _MOST_NAMED = 8
 
 

@@ -16,6 +16,14 @@ CONTAINERS = {  # what each is called, and what makes it: format, codec, rate, o
     "ASF": ("asf", "wmav2", 44100, {}),
     "AMR": ("amr", "libopencore_amrnb", 8000, {}),
     "AAC": ("adts", "aac", 16000, {}),
+    "WavPack": ("wv", "wavpack", 44100, {}),
+    "TTA": ("tta", "tta", 16000, {}),
+    "AC-3": ("ac3", "ac3", 48000, {}),
+    "AC-3 enhanced": ("eac3", "eac3", 48000, {}),
+    "FLV": ("flv", "aac", 16000, {}),
+    "AVI": ("avi", "pcm_s16le", 16000, {}),
+    "AVI in another codec": ("avi", "aac", 16000, {}),
+    "MPEG-TS": ("mpegts", "aac", 48000, {}),
 }
 
 

@@ -23,6 +23,12 @@ BEGINNINGS = {
     "Matroska (webm, mka, mkv)": bytes.fromhex("1a45dfa39f4286810142f7810142f281"),
     "ASF (wma, asf)": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + bytes(16),
     "AMR": b"#!AMR\n\x04\x80",
+    "WavPack (wv)": b"wvpk" + bytes(28),
+    "TTA": b"TTA1\x01\x00\x01\x00\x10\x00",
+    "AC-3 (ac3, eac3)": bytes.fromhex("0b77a2f310402f84"),
+    "FLV": b"FLV\x01\x04\x00\x00\x00\x09",
+    "AVI": b"RIFF\x18\x00\x00\x00AVI LIST",
+    "MPEG-TS (ts)": 3 * (b"G" + bytes(187)),
     "AAC (ADTS)": 2 * (bytes.fromhex("fff160403fbffcde02004c617663") + bytes(495)),
 }
 
@@ -78,7 +84,7 @@ def test_the_limit_holds(name, files):
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_cut_file_is_refused_where_it_promises_a_length(name, files):
     data = files[name][: len(files[name]) // 2]
-    if name in ("AMR", "AAC", "Matroska of a browser"):
+    if name in ("AMR", "AAC", "AC-3", "AC-3 enhanced", "MPEG-TS", "Matroska of a browser"):
         assert 0.4 * 32000 < len(read_waveform(data)) < 0.7 * 32000
     else:
         with pytest.raises(TruncatedAudioError, match="the given bytes: "):
@@ -136,6 +142,15 @@ def test_without_pyav_the_container_is_named_and_both_ways_to_go_on(title, monke
         read_waveform(path)
     assert f"{path}: is {title}, which needs PyAV: pip install 'keras-vitser[av]'" in str(caught.value)
     assert "ffmpeg -i INPUT OUTPUT.wav" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "title"),
+    [(b"MAC ", "Monkey's Audio"), (b"MP+\x07", "Musepack"), (b"MPCK", "Musepack"), (b"DSD ", "DSD"), (b"FRM8", "DSD")],
+)
+def test_what_is_read_in_neither_way_is_named(start, title):
+    with pytest.raises(AudioCodecError, match=f"is {title}, which cannot be decoded here; convert it"):
+        read_waveform(start + bytes(100))
 
 
 def test_pyav_is_imported_only_for_such_a_file():
