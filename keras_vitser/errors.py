@@ -50,6 +50,10 @@ class NonFiniteAudioError(AudioError):
     """A sample is NaN or infinite."""
 
 
+class AudioScaleError(AudioError):
+    """Float samples are on another scale than that of -1 to 1."""
+
+
 class AudioTooLongError(AudioError):
     """The recording is longer than the limit."""
 

@@ -2,7 +2,8 @@
 
 Samples given as numbers do not say what full scale is. Whole numbers beyond it are integers of 16 bits or others, whose
 type was lost on the way, as in JSON. Other waveforms may pass full scale: resampling makes less than 3 of it, and
-recorders of 32-bit float keep some headroom. Beyond 16 (24 dB) no waveform goes that is on our scale.
+recorders of 32-bit float keep some headroom. Beyond 16 (24 dB) no waveform goes that is on our scale. Files of floats
+come on another scale too, by the same mistake.
 """
 
 import numpy as np
@@ -10,6 +11,10 @@ import numpy as np
 from keras_vitser.errors import PredictionError
 
 MOST = 16.0
+BEYOND = (
+    "holds samples on another scale than that of -1 to 1; divide them by what full scale is, 32768 for 16 bits, "
+    "and write the file again"
+)
 EXPECTED = "floats at {rate} Hz with full scale at -1 and 1, such as 16-bit samples divided by 32768"
 
 

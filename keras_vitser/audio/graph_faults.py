@@ -29,6 +29,15 @@ def first_fault(faults):
     return words
 
 
+def is_beyond_full_scale(waveforms):
+    """Bool tensor `(batch,)`: `full_scale.is_beyond_full_scale` for each row of a finite float32 `(batch, samples)`."""
+    import tensorflow as tf
+
+    largest = tf.reduce_max(tf.abs(waveforms), axis=1)
+    is_whole = tf.reduce_all(tf.equal(waveforms, tf.round(waveforms)), axis=1)
+    return (largest > MOST) | ((largest > 1) & is_whole)
+
+
 def scale_fault(waveforms, rate: int):
     """A fault for `refuse`: a row is on another scale than that of -1 to 1, as `is_beyond_full_scale` says.
 
@@ -41,9 +50,7 @@ def scale_fault(waveforms, rate: int):
     """
     import tensorflow as tf
 
-    largest = tf.reduce_max(tf.abs(waveforms), axis=1)
-    is_whole = tf.reduce_all(tf.equal(waveforms, tf.round(waveforms)), axis=1)
-    is_beyond = (largest > MOST) | ((largest > 1) & is_whole)
+    largest, is_beyond = tf.reduce_max(tf.abs(waveforms), axis=1), is_beyond_full_scale(waveforms)
     row = tf.argmax(tf.pad(tf.cast(is_beyond, tf.int32), [[0, 1]]))
     words = f"waveform[{{}}] holds samples up to {{}}; expected {EXPECTED.format(rate=rate)}"
     return tf.reduce_any(is_beyond), tf.strings.format(words, (row, tf.pad(largest, [[0, 1]])[row]))

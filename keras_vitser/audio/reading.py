@@ -15,11 +15,13 @@ import soxr
 
 from keras_vitser.audio.decoding import decoded
 from keras_vitser.audio.file_names import existing_path
+from keras_vitser.audio.full_scale import BEYOND, is_beyond_full_scale
 from keras_vitser.errors import (
     AudioDecoderError,
     AudioError,
     AudioIsFolderError,
     AudioNotFoundError,
+    AudioScaleError,
     AudioUnreadableError,
     EmptyAudioError,
     NonFiniteAudioError,
@@ -58,6 +60,7 @@ def read_waveform(
         TruncatedAudioError: The file ends before its header says, or is damaged.
         NoSamplesError: The file has a header and no samples, or less than one at `sampling_rate`.
         NonFiniteAudioError: A sample is NaN or infinite.
+        AudioScaleError: Float samples are on another scale than that of -1 to 1.
         AudioTooLongError: The recording is longer than `limit_seconds`.
         AudioDecoderError: Anything else went wrong while the file was read.
 
@@ -119,6 +122,8 @@ def _checked(waveform: np.ndarray, rate: int, name: str, sampling_rate: int) -> 
         raise NonFiniteAudioError(
             f"{name}: holds samples that are NaN or infinite; write the file again from its source"
         )
+    if is_beyond_full_scale(waveform):
+        raise AudioScaleError(f"{name}: {BEYOND}")
     waveform = resample(waveform, rate, sampling_rate)
     if not waveform.size:
         raise NoSamplesError(f"{name}: lasts less than one sample at {sampling_rate} Hz; expected a recording")

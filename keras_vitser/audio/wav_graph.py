@@ -7,7 +7,8 @@ files are refused as `read_waveform` refuses them; the message says which file o
 
 from collections.abc import Iterable
 
-from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault, refuse
+from keras_vitser.audio.full_scale import BEYOND
+from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault, is_beyond_full_scale, refuse
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE
 from keras_vitser.audio.resampling_filters import COMMON_RATES
 from keras_vitser.audio.resampling_graph import Resampler
@@ -99,8 +100,9 @@ def decoded_wav(file, resampler: Resampler):
     header = _Header(data)
     words = first_fault(header.faults(resampler))
     waveform = tf.cond(words == "", lambda: _decoded(header.sound(data), header), lambda: tf.zeros(0))
-    is_finite = tf.reduce_all(tf.math.is_finite(waveform))
-    return first_fault([(words != "", words), (~is_finite, NOT_FINITE)]), waveform, header.rate
+    is_finite, is_beyond = tf.reduce_all(tf.math.is_finite(waveform)), is_beyond_full_scale(waveform[None])[0]
+    faults = [(words != "", words), (~is_finite, NOT_FINITE), (is_beyond, BEYOND)]
+    return first_fault(faults), waveform, header.rate
 
 
 class _Header:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from keras_vitser.errors import AudioCodecError, AudioError, NoSamplesError, NotAudioError, TruncatedAudioError
+from keras_vitser.audio.full_scale import BEYOND
+from keras_vitser.errors import (
+    AudioCodecError,
+    AudioError,
+    AudioScaleError,
+    NoSamplesError,
+    NotAudioError,
+    TruncatedAudioError,
+)
 from tests.audio.sound_files import encoded, odd_chunk, pcm16, wav
 
 CUT = "ends before the sound that its header promises"
@@ -69,6 +77,12 @@ def _compressed(subtype, tag):
 
 def _not_decoded(tag):
     return f"is a WAV with codec 0x{tag:04X}, which cannot be decoded here; convert it"
+
+
+def _floats(samples, is_taken):
+    samples = samples.astype("<f4")
+    data = wav(samples.tobytes(), tag=3, bits=32)
+    return Case(data, samples) if is_taken else Case(data, None, AudioScaleError, BEYOND)
 
 
 def _page(data):
@@ -151,6 +165,12 @@ CASES = {
             ("ULAW", 0x07),
         )
     },
+    # Floats on another scale than that of -1 to 1
+    **{
+        f"floats up to {scale:g}": _floats(scale * FRAMES / FRAMES.max(), is_taken=scale < 16)
+        for scale in (2, 15, 100, 32768, 1e6, 1e18, 3e38)
+    },
+    "16-bit integers as floats": _floats(8 * np.sign(FRAMES), is_taken=False),
     # What is no sound
     "a git-lfs pointer": _refused(NotAudioError, "git lfs pull", graph_words=NO_WAV, seconds=0.0)(
         b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 32044\n"
