@@ -8,12 +8,12 @@ import re
 import struct
 from typing import BinaryIO, NamedTuple
 
-from keras_vitser.audio import adts
+from keras_vitser.audio import adts, rare_headers
 from keras_vitser.audio.mpeg import length_of_tags
 from keras_vitser.audio.sound_header import OPEN_LENGTH, sound_of
 
 _OPEN_LENGTHS = {0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
-_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff")
+_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff", *rare_headers.MAGIC)
 _MAX_BOXES = 1000
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide")  # that an MPEG-4 file, or an older QuickTime film, begins with
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -64,11 +64,11 @@ _TS_PACKET, _TS_SYNC = 188, b"G"  # bytes, and what each begins with
 def is_known_container(file: BinaryIO) -> bool:
     """Whether the first bytes are those of a sound format (so that failing to decode means damage)."""
     file.seek(0)
-    start = file.read(12)
+    start = file.read(20)
     if start[:4] in (b"RIFF", b"RIFX", b"RF64"):
-        return len(start) < 12 or start[8:] == b"WAVE"
+        return len(start) < 12 or start[8:12] == b"WAVE"
     if start[:4] == b"FORM":
-        return len(start) < 12 or start[8:] in (b"AIFF", b"AIFC", b"8SVX", b"16SV")
+        return len(start) < 12 or start[8:12] in (b"AIFF", b"AIFC", b"8SVX", b"16SV")
     return start.startswith(_MAGIC) or is_mpeg_audio(start)
 
 
@@ -145,6 +145,8 @@ def is_cut_short(file: BinaryIO) -> bool:
         return len(header) < 8 or size < struct.unpack("<Q", header)[0] not in _OPEN_LENGTHS
     if magic == b"OggS":
         return _ogg_page_passes_end(file, size)
+    if (end := rare_headers.declared_end(file)) is not None:
+        return end > size
     return length in _BOXES and _box_passes_end(file, size)
 
 

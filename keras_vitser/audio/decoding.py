@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from keras_vitser.audio import av_decoding, mpeg
+from keras_vitser.audio import av_decoding, mpeg, rare_headers
 from keras_vitser.audio.containers import (
     is_cut_short,
     is_known_container,
@@ -110,7 +110,8 @@ def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.
         waveform, rate = _read(view, name, limit_seconds)
     except soundfile.LibsndfileError as error:
         view.check()
-        if sound and error.code in _UNKNOWN_ENCODING and isinstance(damage, TruncatedAudioError):
+        has_header = sound or rare_headers.is_whole_nist_header(file)
+        if has_header and error.code in _UNKNOWN_ENCODING and isinstance(damage, TruncatedAudioError):
             damage = _not_decoded(name, "is whole, in an encoding that")
         raise damage from None
     if sound and not sound.is_open:

@@ -21,11 +21,15 @@ FORMATS = {
     "Opus": lambda: encoded("OGG", "OPUS"),
     "MP3": lambda: encoded("MP3"),
     "CAF": lambda: encoded("CAF"),
+    "NIST": lambda: encoded("NIST", channels=2),
+    "NIST mu-law": lambda: encoded("NIST", "ULAW"),
+    "VOC": lambda: encoded("VOC"),
+    "AVR": lambda: encoded("AVR", channels=2),
 }
 CHECKED = [name for name in FORMATS if name not in ("FLAC", "MP3")]  # these fail in decoding
 
-# Less than a frame is a length that was counted wrongly (tests/audio/sound_cases.py).
-FRAME_BYTES = {"WAV": 2, "WAV with an odd chunk": 2, "WAVEX": 12, "RF64": 2, "AIFF": 2, "AU": 2, "CAF": 2}
+# Less than a frame is a length that was counted wrongly (tests/audio/sound_cases.py), or VOC's last block of one byte.
+FRAME_BYTES = {"WAV": 2, "WAV with an odd chunk": 2, "WAVEX": 12, "RF64": 2, "AIFF": 2, "AU": 2, "CAF": 2, "VOC": 2}
 
 
 @pytest.mark.parametrize("name", FORMATS)

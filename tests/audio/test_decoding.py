@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from keras_vitser.audio import read_waveform
+from keras_vitser.audio.containers import is_cut_short
 from keras_vitser.errors import AudioCodecError, AudioTooLongError, TruncatedAudioError
 
 from .sound_files import encoded, wav, without_length
@@ -190,9 +191,19 @@ def test_ogg_with_a_damaged_beginning_is_damaged(packet):
         ("AIFF", "ALAW", b"alaw", b"QDM2"),
         ("AU", "PCM_16", b"\0\0\0\x03", b"\0\0\0\x0b"),
         ("CAF", None, b"lpcm", b"aac "),
+        ("NIST", None, b"-s3 pcm", b"-s26 pcm,embedded-shorten-v2.00"),
     ],
 )
 def test_an_encoding_that_libsndfile_does_not_know_is_no_damage(format, subtype, code, other):
     data = encoded(format, subtype).replace(code, other, 1)
     with pytest.raises(AudioCodecError, match="is whole, in an encoding that cannot be decoded here; convert it"):
         read_waveform(data)
+
+
+@pytest.mark.parametrize("coding", [b"sample_coding -s26 pcm,embedded-shorten-v2.00", b"sample_coding -s3 pcm,"])
+def test_nist_that_promises_nothing_that_can_be_compared_is_not_cut_off(coding):
+    data = encoded("NIST")
+    header = data[:1024].replace(b"sample_coding -s3 pcm", coding)
+    if coding.endswith(b","):
+        header = header.replace(b"sample_count -i 16000\n", b"")
+    assert not is_cut_short(io.BytesIO(header[:1024] + data[1024:5000]))
