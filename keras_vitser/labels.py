@@ -242,8 +242,9 @@ class LabelCheck:
 
         def check(x, y, *weights):
             (labels,) = tf.nest.flatten(y)
-            wrong = self._wrong_in_graph(labels)
-            found = tf.as_string(tf.boolean_mask(labels, wrong)[:1], shortest=labels.dtype.is_floating)
+            flat = tf.reshape(labels, [-1])  # a mask needs a rank, and a dataset of a generator may state none
+            wrong = self._wrong_in_graph(flat)
+            found = tf.as_string(tf.boolean_mask(flat, wrong)[:1], shortest=labels.dtype.is_floating)
             with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(wrong), [_MARK, found])]):
                 return x, tf.nest.map_structure(tf.identity, y), *weights
 

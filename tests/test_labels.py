@@ -112,3 +112,16 @@ def test_validation_data_is_checked_before_the_call():
     for validation in ((X, np.array([7])), (X, np.array([7]), np.ones(1))):
         with pytest.raises(DistillationError, match="Received: 7 at index 0"):
             checked_call(fit, check(), (X, np.array([0])), {"validation_data": validation})
+
+
+def test_a_dataset_whose_labels_have_no_known_rank():
+    import tensorflow as tf
+
+    def dataset(labels):
+        spec = (tf.TensorSpec((2, 4)), tf.TensorSpec(None, tf.int64))
+        return tf.data.Dataset.from_generator(lambda: [(np.zeros((2, 4), "float32"), labels)], output_signature=spec)
+
+    check = LabelCheck(SPARSE, (None, 3))
+    assert [y.numpy().tolist() for _, y in check.data(dataset([0, 2]))] == [[0, 2]]
+    with pytest.raises(DistillationError, match="Received: 3;"), check.own_words():
+        list(check.data(dataset([0, 3])))
