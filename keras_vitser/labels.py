@@ -121,9 +121,10 @@ class LabelCheck:
             DistillationError: There is one that the loss cannot learn.
         """
         leaves = [] if y is None or self._form is None else keras.tree.flatten(y)
-        if len(leaves) == 1:
+        names = bool(leaves) and all(isinstance(leaf, str | bytes) for leaf in leaves)  # a `DataLoader` leaves them so
+        if len(leaves) == 1 or names:
             try:
-                self._check(_array(leaves[0]), place)
+                self._check(np.array(leaves) if names else _array(leaves[0]), place)
             except DistillationError as error:
                 self.error = self.error or error
                 raise

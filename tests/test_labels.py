@@ -114,6 +114,12 @@ def test_validation_data_is_checked_before_the_call():
             checked_call(fit, check(), (X, np.array([0])), {"validation_data": validation})
 
 
+@pytest.mark.parametrize("names", [("anger", "fear"), [np.bytes_(b"anger"), np.bytes_(b"fear")]])
+def test_names_as_a_torch_loader_collates_them(names):
+    with pytest.raises(DistillationError, match="Received: 'anger'; give each name's index"):
+        LabelCheck(SPARSE, (None, 3)).batch((np.zeros((2, 4)), names))
+
+
 def test_a_dataset_whose_labels_have_no_known_rank():
     import tensorflow as tf
 
