@@ -15,6 +15,7 @@ SPACE = "tuning.space"
 _WITHOUT_SPACE = {SPACE: None}
 
 Count = Annotated[int, Field(ge=1)]
+Channels = Annotated[tuple[Count, ...], Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -148,8 +149,8 @@ class NetworkSection(Section):
     """Width of a head."""
     mlp_dim: Count = 256
     """Width inside the MLP."""
-    conv_stem: bool = False
-    """Whether six convolutions come first."""
+    conv_stem: bool | Channels = False
+    """Whether six convolutions come first, or the channels of others: `[4, 4]` are two of 4 each."""
     coordinates: bool = False
     """Whether each point of the image is told its position, from -1 to 1 on both axes."""
     pooling: Literal["class_token", "mean"] = "class_token"
@@ -162,8 +163,8 @@ class TeacherSection(NetworkSection):
 
     depth: Count = 6
     """Encoder blocks."""
-    conv_stem: bool = True
-    """Whether six convolutions come first."""
+    conv_stem: bool | Channels = True
+    """Whether six convolutions come first, or the channels of others: `[4, 4]` are two of 4 each."""
     coordinates: bool = True
     """Whether each point of the image is told its position, from -1 to 1 on both axes."""
 

@@ -1,5 +1,6 @@
 """The teacher's convolutional stem (paper 1; channels as in the authors' published network)."""
 
+import math
 from itertools import pairwise
 
 import keras
@@ -8,7 +9,7 @@ from keras import ops
 from keras_vitser.layers.device import computes_on_cpu
 
 _CHANNELS = (16, 32, 64, 32, 16, 1)
-_IMAGES_AT_A_TIME = 4  # or a few more: 17 MB each between two layers of 64 channels
+_NUMBERS_AT_A_TIME = 4 * 128 * 128 * 64  # of the widest convolution's output, or somewhat more: 17 MB in float32
 _MOST_PARTS = 16  # of a batch, as each is compiled
 
 
@@ -64,9 +65,10 @@ class ConvStem(keras.layers.Layer):
 
     def call(self, images, training=None):
         count = images.shape[0]
-        if not training or count is None or not computes_on_cpu():
+        if not training or None in images.shape or not computes_on_cpu():
             return self._stem(images)
-        parts = min(max(count // _IMAGES_AT_A_TIME, 1), _MOST_PARTS)
+        numbers = count * math.prod(images.shape[1:-1]) * max(self.channels)
+        parts = max(min(numbers // _NUMBERS_AT_A_TIME, _MOST_PARTS, count), 1)
         bounds = [count * part // parts for part in range(parts + 1)]
         return ops.concatenate([self._stem(images[first:end]) for first, end in pairwise(bounds)])
 

@@ -99,9 +99,9 @@ def _torch():
 def _check_publishable(model: ViTSER) -> None:
     if not isinstance(model, ViTSER):
         raise CheckpointError(f"the authors' format holds a ViTSER. Received: {type(model).__name__}")
-    if model.conv_stem != bool(model.coordinates):
+    if model.conv_stem is not bool(model.coordinates):
         raise CheckpointError(
-            "the authors' code has networks with stem and coordinates, or with neither. "
+            "the authors' code has networks with its stem of six convolutions and coordinates, or with neither. "
             f"Received: conv_stem={model.conv_stem}, coordinates={model.coordinates!r}"
         )
     bands, frames = model.image_size

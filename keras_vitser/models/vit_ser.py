@@ -33,7 +33,8 @@ class ViTSER(keras.Model):
         num_heads: Positive int, attention heads a block. Defaults to 5.
         head_dim: Positive int, width of a head. Defaults to 64.
         mlp_dim: Positive int, width inside the MLP. Defaults to 256.
-        conv_stem: Bool. Whether six convolutions come first. Defaults to `False`.
+        conv_stem: Bool. Whether six convolutions come first; or a tuple of positive ints, the channels
+            of others in their place (ours), `(16, 32, 64, 32, 16, 1)` being the six. Defaults to `False`.
         coordinates: Bool. Whether coordinate channels are added, or `"published"` for those
             of the authors' code, which on non-square images have another scale (see
             `CoordinateConcat`). Defaults to `False`.
@@ -86,6 +87,13 @@ class ViTSER(keras.Model):
             "head_dim": head_dim,
             "mlp_dim": mlp_dim,
         }
+        if not isinstance(conv_stem, bool):
+            if not isinstance(conv_stem, list | tuple) or not conv_stem:
+                raise ValueError(
+                    f"`conv_stem` must be a bool or a tuple of channels. Received: conv_stem={conv_stem!r}"
+                )
+            sizes |= {f"conv_stem[{index}]": count for index, count in enumerate(conv_stem)}
+            conv_stem = tuple(conv_stem)
         for key, value in sizes.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{key}` must be a positive int. Received: {key}={value!r}")
@@ -97,7 +105,8 @@ class ViTSER(keras.Model):
         images = keras.Input((*image_size, 1), name="image")
         x = images
         if conv_stem:
-            x = ConvStem(dtype=dtype, name="conv_stem")(x)
+            channels = {} if conv_stem is True else {"channels": conv_stem}
+            x = ConvStem(**channels, dtype=dtype, name="conv_stem")(x)
         if coordinates:
             x = CoordinateConcat(coordinates == "published", dtype=dtype, name="coordinates")(x)
         x = VerticalPatches(patch_size, hidden_dim, dtype=dtype, name="patches")(x)

@@ -53,6 +53,13 @@ def test_the_defaults_are_the_papers():
     assert config.augmentation.copies == len(COPIES) == 4
 
 
+def test_a_stem_of_other_convolutions_is_given_by_its_channels():
+    config = load_config("demo", {"teacher.conv_stem": [4, 4]})
+    assert config.teacher.conv_stem == (4, 4)
+    for stem in ([], [0], 4, "yes please"):
+        assert "teacher.conv_stem" in refusal("demo", {"teacher.conv_stem": stem})
+
+
 def test_there_are_shipped_configs():
     assert {"demo", "savee", "folder", "paper/patch_16x16"} <= set(SHIPPED)
 

@@ -107,7 +107,7 @@ def test_a_few_images_at_a_time_train_as_a_batch_at_once(monkeypatch):
     at_once = trained(images, targets)
     assert counts[-1] == 5
     monkeypatch.setattr(conv_stem, "computes_on_cpu", lambda: True)
-    monkeypatch.setattr(conv_stem, "_IMAGES_AT_A_TIME", 2)
+    monkeypatch.setattr(conv_stem, "_NUMBERS_AT_A_TIME", 2 * 12 * 9 * 8)
     in_parts = trained(images, targets)
     assert counts[-2:] == [2, 3]
     untrained = built().get_weights()
@@ -120,10 +120,22 @@ def test_a_few_images_at_a_time_train_as_a_batch_at_once(monkeypatch):
 def test_parts_are_of_four_or_more_and_not_many(monkeypatch, count, parts):
     sizes = []
     monkeypatch.setattr(conv_stem, "computes_on_cpu", lambda: True)
+    monkeypatch.setattr(conv_stem, "_NUMBERS_AT_A_TIME", 4 * 8)
     monkeypatch.setattr(ConvStem, "_stem", lambda layer, images: sizes.append(images.shape[0]) or images)
     numbers = np.arange(count, dtype="float32").reshape(count, 1, 1, 1)
     np.testing.assert_array_equal(to_numpy(built()(numbers, training=True)), numbers)
     assert (len(sizes), max(sizes) - min(sizes) <= 1) == (parts, True)
+
+
+@pytest.mark.parametrize(("channels", "bands", "parts"), [((4, 4), 64, 1), ((4, 4), 256, 2), ((64, 1), 128, 8)])
+def test_parts_are_as_large_as_the_caches_hold(monkeypatch, channels, bands, parts):
+    sizes = []
+    monkeypatch.setattr(conv_stem, "computes_on_cpu", lambda: True)
+    monkeypatch.setattr(ConvStem, "_stem", lambda layer, images: sizes.append(images.shape[0]) or images)
+    stem = ConvStem(channels)
+    stem.build((None, bands, bands, 1))
+    stem(np.zeros((32, bands, bands, 1), "float32"), training=True)
+    assert len(sizes) == parts
 
 
 def test_knows_where_it_runs():

@@ -197,6 +197,7 @@ def test_the_same_network_gives_the_same_file(tmp_path):
     ("arguments", "words"),
     [
         ({"conv_stem": True}, "conv_stem=True, coordinates=False"),
+        ({"conv_stem": (4, 1), "coordinates": True}, r"conv_stem=\(4, 1\), coordinates=True"),
         ({"coordinates": True}, "conv_stem=False, coordinates=True"),
         ({"conv_stem": True, "coordinates": True, "image_size": (8, 4)}, "other coordinates on images of 8 x 4"),
     ],

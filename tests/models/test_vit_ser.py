@@ -228,8 +228,9 @@ def test_channels_first_changes_nothing(student):
 # Configuration and files
 
 
-def test_config_brings_the_same_network_back():
-    arguments = SMALL | {"pooling": "mean", "dropout": 0.1, "conv_stem": True, "coordinates": True, "name": "odd"}
+@pytest.mark.parametrize("stem", [True, (2, 3)])
+def test_config_brings_the_same_network_back(stem):
+    arguments = SMALL | {"pooling": "mean", "dropout": 0.1, "conv_stem": stem, "coordinates": True, "name": "odd"}
     model = ViTSER(5, depth=1, **arguments)
     assert model.get_config().items() >= {"num_classes": 5, "depth": 1, **arguments}.items()
     through_json = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
@@ -319,6 +320,26 @@ def test_refuses_sizes_that_are_no_positive_int(name, value):
     arguments = {"num_classes": 4, **SMALL, name: value}
     with pytest.raises(ValueError, match=f"`{name}` must be a positive int. Received: {name}={value!r}"):
         ViTSER(**arguments)
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize(
+    ("stem", "words"),
+    [
+        ((), r"must be a bool or a tuple of channels. Received: conv_stem=\(\)"),
+        (None, "must be a bool or a tuple of channels. Received: conv_stem=None"),
+        (4, "must be a bool or a tuple of channels. Received: conv_stem=4"),
+        ([4, 0], r"`conv_stem\[1\]` must be a positive int. Received: conv_stem\[1\]=0"),
+    ],
+)
+def test_refuses_a_stem_without_channels(stem, words):
+    with pytest.raises(ValueError, match=words):
+        ViTSER(4, conv_stem=stem, **SMALL)
+
+
+def test_a_stem_of_other_convolutions():
+    stem = ViTSER.teacher(4, **SMALL | {"conv_stem": [3, 2]}).get_layer("conv_stem")
+    assert [tuple(kernel.shape) for kernel in stem.weights[::2]] == [(3, 3, 1, 3), (3, 3, 3, 2)]
 
 
 @pytest.mark.backends("tensorflow")
