@@ -17,6 +17,7 @@ from keras_vitser.errors import BackendError, CheckpointError
 from keras_vitser.files import whole_file
 from keras_vitser.models.author_keys import author_weights, to_keras_layout, to_torch_layout, variable_of
 from keras_vitser.models.checkpoint_archive import checked_archive
+from keras_vitser.models.finite_weights import check_finite
 from keras_vitser.models.vit_ser import ViTSER
 
 _STATE = "model_state_dict"
@@ -64,6 +65,7 @@ def to_author_checkpoint(model: ViTSER, path: str | os.PathLike) -> Path:
     Raises:
         BackendError: PyTorch is not installed.
         CheckpointError: The authors' code has no such network, or there is no such folder.
+        NonFiniteWeightsError: A weight is NaN or infinite; nothing is written.
 
     Example:
         >>> import tempfile
@@ -75,6 +77,7 @@ def to_author_checkpoint(model: ViTSER, path: str | os.PathLike) -> Path:
     _check_publishable(model)
     if not path.parent.is_dir():
         raise CheckpointError(f"{path}: cannot be written; there is no folder {path.parent}")
+    check_finite(model, path)
     state = {}
     for key, weight in author_weights(model.get_config()).items():
         values = ops.convert_to_numpy(ops.cast(variable_of(model, weight), "float32"))

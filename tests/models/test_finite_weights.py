@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_vitser.errors import ModelFolderError, NonFiniteWeightsError
-from keras_vitser.models import ViTSER, load_model
+from keras_vitser.models import ViTSER, load_model, to_author_checkpoint
 from keras_vitser.models.finite_weights import check_finite
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
@@ -46,7 +46,7 @@ def test_whole_numbers_and_large_ones_are_finite():
 
 
 def test_such_a_network_is_not_saved_nor_exported(tmp_path):
-    for write in (ViTSER.save, ViTSER.export):
+    for write in (ViTSER.save, ViTSER.export, to_author_checkpoint):
         with pytest.raises(NonFiniteWeightsError, match=f"^{re.escape(str(tmp_path / 'a.keras'))}: the layer head"):
             write(spoiled(), tmp_path / "a.keras")
     assert not list(tmp_path.iterdir())
