@@ -16,6 +16,7 @@ from keras_vitser.distillation.taps import Tap, all_layers, check_network, check
 from keras_vitser.distillation.train_step import train_step
 from keras_vitser.errors import DistillationError
 from keras_vitser.labels import LabelCheck, checked_call
+from keras_vitser.models.finite_weights import check_finite
 
 _PAPER_LEARNING_RATE = 1e-4
 _PAPER_ALPHA = 10.0
@@ -224,6 +225,15 @@ class Distiller(keras.Model):
         if not self.label_weight:
             return LabelCheck(None, (None,))
         return LabelCheck(self.loss, self._student_tap.model.output["logits"].shape)
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`.
+
+        Raises:
+            NonFiniteWeightsError: A weight of teacher or student is NaN or infinite; nothing is written.
+        """
+        check_finite(self, filepath)
+        super().save(filepath, *args, **kwargs)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_vitser.distillation import Distiller, Match, attach_teacher_features
-from keras_vitser.errors import DistillationError
+from keras_vitser.errors import DistillationError, NonFiniteWeightsError
 from keras_vitser.models import ViTSER
 from tests.requirements import require
 
@@ -431,6 +431,16 @@ def test_goes_on_after_a_file(tmp_path):
         each.fit(X, Y, batch_size=4, shuffle=False, verbose=0)
     for ours, theirs in zip(weights_of(loaded.student), weights_of(distiller.student), strict=True):
         np.testing.assert_allclose(ours, theirs, **CLOSE)
+
+
+@pytest.mark.parametrize("spoiled", ["teacher", "student"])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, spoiled):
+    distiller = Distiller(network(1), network(2))
+    weights = getattr(distiller, spoiled).get_weights()
+    getattr(distiller, spoiled).set_weights([weights[0] * np.nan, *weights[1:]])
+    with pytest.raises(NonFiniteWeightsError, match=r"distiller\.keras: the layer hidden has a weight \(kernel\)"):
+        distiller.save(tmp_path / "distiller.keras")
+    assert not list(tmp_path.iterdir())
 
 
 # Refusals
