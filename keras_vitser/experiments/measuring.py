@@ -82,7 +82,8 @@ def evaluate_model(
     left_out = len(corpus) - len(clips)
     answers, reasons = _answers(recognizer, clips, progress, leave_out_unreadable)
     if reasons and not answers:
-        raise unreadable_error(corpus, reasons)
+        advice = ["Nothing is left to measure on: mend them, or give others"] if leave_out_unreadable else []
+        raise unreadable_error(corpus, reasons, *advice)
     clips = [clip for clip in clips if clip not in reasons]
     speakers = [clip.speaker for clip in clips]
     scores = score(

@@ -70,6 +70,18 @@ def test_what_cannot_be_read_is_named_at_once_or_left_out(demo, student, tmp_pat
     )
 
 
+def test_where_none_can_be_read_the_advice_is_not_what_was_done_already(student, tmp_path):
+    for label in ("anger", "sadness"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "empty.wav").touch()
+    corpus = corpora.load("folder", tmp_path)
+    for done, advice in ((False, "--leave-out-unreadable"), (True, "Nothing is left to measure on")):
+        with pytest.raises(UnreadableRecordingsError, match=r"^2 of 2 recordings") as caught:
+            evaluate_model(recognizer(student), corpus, leave_out_unreadable=done)
+        assert advice in str(caught.value)
+        assert ("--leave-out-unreadable" in str(caught.value)) is not done
+
+
 def test_a_label_and_a_speaker_may_be_in_another_form_of_unicode(demo, student):
     forms = [unicodedata.normalize(form, "zärtlich") for form in ("NFC", "NFD")]
     clips = [Clip(clip.path, forms[0] if clip.label == "anger" else "fear", forms[0]) for clip in demo.clips[:24:2]]
