@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 from keras_vitser import corpora
 from keras_vitser.audio import Augmentation
 from keras_vitser.corpora import Clip, Corpus, Split, cache_folder, protocols
+from keras_vitser.corpora.identity import recording_keys
 from keras_vitser.corpora.unreadable import by_reason, unreadable_error
-from keras_vitser.errors import ConfigError, KerasViTSERError
+from keras_vitser.errors import ConfigError, KerasViTSERError, ProtocolError
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.run_folder import RunFolder
@@ -96,7 +98,12 @@ def readable_split_of(
     """
     corpus = _corpus_of(config, data)
     if all(os.access(clip.path, os.R_OK) for clip in corpus.clips):  # else dividing stops at the first that is not
-        refuse(_divided(config, corpus))
+        try:
+            refuse(_divided(config, corpus))
+        except ProtocolError:
+            # Copies of one bad file count as one recording, and may take a class or a part all its clips.
+            if not _unreadable(config, _copies_of(corpus), progress):
+                raise
     reasons = _unreadable(config, corpus, progress)
     if reasons and not config.corpus.leave_out_unreadable:
         raise unreadable_error(corpus, reasons)
@@ -161,6 +168,13 @@ def _corpus_of(config: Config, data: str | os.PathLike | None) -> Corpus:
     return corpora.load(
         section.name, data, section.classes, labels_as_written=section.labels_as_written, missing_ok=True
     )
+
+
+def _copies_of(corpus: Corpus) -> Corpus:
+    """The clips of which there are others with the same bytes."""
+    keys = recording_keys(corpus.clips)
+    counts = Counter(keys.values())
+    return replace(corpus, clips=tuple(clip for clip in corpus.clips if counts[keys[clip]] > 1))
 
 
 def _divided(config: Config, corpus: Corpus) -> Split:

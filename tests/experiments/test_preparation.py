@@ -71,6 +71,17 @@ def test_what_cannot_be_divided_is_refused_before_anything_is_read(good, monkeyp
         readable_split_of(own(protocol__name="speaker_independent"), good)
 
 
+def test_a_class_of_copies_of_one_bad_file_is_told_as_unreadable(good, tmp_path):
+    """Copies count as one recording, so that the class is in one part alone, or in none."""
+    data = shutil.copytree(good, tmp_path / "data")
+    for path in (data / "upset").iterdir():
+        path.write_bytes(b"<html>Not found</html>")
+    with pytest.raises(UnreadableRecordingsError, match=r"^8 of 16 recordings.*upset/1\.wav.*a web page"):
+        readable_split_of(own(), data)
+    with pytest.raises(ProtocolError, match=r"training clip of upset.*8 of 16 recordings cannot be read"):
+        readable_split_of(own(corpus__leave_out_unreadable=True), data)
+
+
 def test_no_recording_is_read_twice(good, tmp_path, monkeypatch):
     read = []
     read_waveform = image_cache.read_waveform
