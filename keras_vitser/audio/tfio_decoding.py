@@ -235,11 +235,11 @@ def _mp3(file):
 
 
 def _begins_mpeg(file):
-    """Whether an MPEG audio frame begins here: eleven bits that are set, and a layer."""
+    """Whether an MPEG audio frame begins here: eleven bits that are set, a layer and a rate. Text in UTF-16 has none."""
     import tensorflow as tf
 
-    code = tf.cast(_bytes(file, 0, 2), tf.int32)
-    return (code[0] == 255) & (code[1] >= 0xE0) & (code[1] // 2 % 4 != 0)
+    code = tf.cast(_bytes(file, 0, 3), tf.int32)
+    return (code[0] == 255) & (code[1] >= 0xE0) & (code[1] // 2 % 4 != 0) & (code[2] // 4 % 4 != 3)
 
 
 def _bytes(file, start, count):
