@@ -1,4 +1,4 @@
-"""The demo corpus: 192 clips of made-up voices, so that everything runs before any corpus is at hand.
+"""The demo corpus: 480 clips of made-up voices, so that everything runs before any corpus is at hand.
 
 Nobody recorded these and nobody should quote a score on them: they show that the machinery works, not how
 well a network hears emotion.
@@ -25,7 +25,7 @@ CACHE_VARIABLE = "KERAS_VITSER_CACHE"
 VERSION = "demo-v2"
 LAYOUT = "made on first use in the user's cache folder, or in a folder given: speaker1/anger_1.wav"
 TERMS = "made by a program from no recording: free to use"
-DESCRIPTION = f"Demo: 192 clips of made-up voices, 24 speakers, 4 classes. Layout: {LAYOUT}. Terms: {TERMS}."
+DESCRIPTION = f"Demo: 480 clips of made-up voices, 60 speakers, 4 classes. Layout: {LAYOUT}. Terms: {TERMS}."
 
 LABELS = tuple(sorted(STYLES))
 SPEAKERS = tuple(f"speaker{number}" for number in range(1, len(VOICES) + 1))
@@ -54,7 +54,7 @@ def read(folder: str | os.PathLike | None = None) -> Corpus:
     Example:
 
     >>> read()
-    Corpus(demo: 192 clips, 4 classes, 24 speakers)
+    Corpus(demo: 480 clips, 4 classes, 60 speakers)
     """
     target = absolute(folder) if folder is not None else cache_folder() / VERSION
     if not _is_whole(target):

@@ -26,7 +26,7 @@ class Leaks:
 
     >>> from keras_vitser import corpora
     >>> find_leaks(corpora.protocols.paper(corpora.load("demo"))).same_speaker
-    154
+    384
     """
 
     test: int
@@ -65,7 +65,7 @@ def find_leaks(split: Split) -> Leaks:
     >>> from keras_vitser import corpora
     >>> split = corpora.protocols.speaker_independent(corpora.load("demo"))
     >>> find_leaks(split).sentence()
-    'Of 40 test examples none has a copy of the clip in training, none has the speaker in training.'
+    'Of 96 test examples none has a copy of the clip in training, none has the speaker in training.'
     """
     keys = recording_keys(example.clip for part in (split.train, split.validation, split.test) for example in part)
 

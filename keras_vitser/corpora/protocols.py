@@ -69,7 +69,7 @@ def paper(corpus: Corpus, *, seed: int = 0) -> Split:
     >>> from keras_vitser import corpora
     >>> split = paper(corpora.load("demo"))
     >>> len(split.train), len(split.test), split.leaky
-    (614, 154, True)
+    (1536, 384, True)
     """
     seed = integer("seed", seed)
     pool = [Example(clip, copy) for clip in corpus.clips for copy in range(len(COPIES))]
@@ -117,7 +117,7 @@ def random(corpus: Corpus, *, test_fraction: float = 0.2, seed: int = 0, copies:
 
     >>> from keras_vitser import corpora
     >>> random(corpora.load("demo"))
-    Split(demo, random: 488 train, 31 validation, 39 test)
+    Split(demo, random: 1228 train, 77 validation, 96 test)
     """
     seed, copies = integer("seed", seed), number_of_copies(copies)
     if not isinstance(test_fraction, float) or not 0 < test_fraction < 1:
@@ -176,9 +176,9 @@ def speaker_independent(
     Example:
 
     >>> from keras_vitser import corpora
-    >>> split = speaker_independent(corpora.load("demo"), fold=1, folds=12)
+    >>> split = speaker_independent(corpora.load("demo"), fold=1, folds=30)
     >>> split.settings["test_speakers"], split.speakers_shared
-    (['speaker21', 'speaker24'], False)
+    (['speaker37', 'speaker54'], False)
     """
     check_speakers_named(corpus, "speaker_independent")
     if test_speakers is not None:
@@ -221,7 +221,7 @@ def leave_one_speaker_out(
 
     >>> from keras_vitser import corpora
     >>> leave_one_speaker_out(corpora.load("demo"), speaker="speaker3")
-    Split(demo, leave_one_speaker_out: 608 train, 32 validation, 8 test)
+    Split(demo, leave_one_speaker_out: 1536 train, 88 validation, 8 test)
     """
     check_speakers_named(corpus, "leave_one_speaker_out")
     if speaker is not None and fold is not None:
@@ -263,7 +263,7 @@ def split(corpus: Corpus, protocol_name: str, **settings: Any) -> Split:
 
     >>> from keras_vitser import corpora
     >>> split(corpora.load("demo"), "random", seed=1, copies=1)
-    Split(demo, random: 122 train, 31 validation, 39 test)
+    Split(demo, random: 307 train, 77 validation, 96 test)
     """
     if protocol_name not in PROTOCOLS:
         raise ProtocolError(

@@ -57,7 +57,7 @@ def load(
     Example:
 
     >>> load("demo", classes=["sadness", "anger"])
-    Corpus(demo: 96 clips, 2 classes, 24 speakers)
+    Corpus(demo: 240 clips, 2 classes, 60 speakers)
     """
     if name not in _READERS:
         raise CorpusError(
@@ -96,7 +96,7 @@ def load_any(path: str | os.PathLike, *, labels_as_written: bool = False, missin
     Example:
 
     >>> load_any(load("demo").folder / "manifest.csv")
-    Corpus(manifest: 192 clips, 4 classes, 24 speakers)
+    Corpus(manifest: 480 clips, 4 classes, 60 speakers)
     """
     where = absolute(path)
     if where.is_dir():

@@ -52,7 +52,7 @@ class Split:
     >>> from keras_vitser import corpora
     >>> split = corpora.protocols.speaker_independent(corpora.load("demo"), test_speakers=["speaker2"])
     >>> len(split.train), len(split.validation), len(split.test), split.speakers_shared
-    (608, 32, 8, False)
+    (1536, 88, 8, False)
     """
 
     corpus: Corpus

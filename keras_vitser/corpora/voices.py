@@ -66,7 +66,7 @@ def _drawn_voice(rng: np.random.Generator) -> Voice:
 
 VOICES: tuple[Voice, ...] = (
     *_FIRST_VOICES,
-    *(_drawn_voice(np.random.default_rng([1960, number])) for number in range(7, 25)),
+    *(_drawn_voice(np.random.default_rng([1960, number])) for number in range(7, 61)),
 )
 
 STYLES: dict[str, Style] = {

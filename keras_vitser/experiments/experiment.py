@@ -138,7 +138,7 @@ def run(
         >>> overrides |= {f"stages.{stage}.epochs": 1 for stage in ("teacher", "matching", "student")}
         >>> finished = run("demo", runs=tempfile.mkdtemp(), overrides=overrides)
         >>> finished.metrics["student"]["clips"], finished.metrics["student"]["chance"]["uniform"]
-        (32, 0.25)
+        (160, 0.25)
     """
     config = load_config(config, overrides)
     prepared = _prepare(config, data, lambda refuse: preparation.readable_split_of(config, data, refuse, progress))

@@ -56,7 +56,7 @@ def split_of(config: Config, data: str | os.PathLike | None, left_out: Collectio
     Example:
         >>> from keras_vitser.experiments.config_files import load_config
         >>> len(split_of(load_config("demo"), None).test)
-        32
+        160
     """
     corpus = _corpus_of(config, data)
     here = {corpus.relative_path(clip): clip for clip in corpus.clips} if left_out else {}
@@ -151,7 +151,7 @@ def parts_of(
         >>> config = load_config("demo", {"front_end": {"n_mels": 16, "frames": 16},
         ...     "teacher.patch_size": [16, 1], "student.patch_size": [16, 1]})
         >>> parts_of(config, front_end_of(config), split_of(config, None), ["test"])[0].images.shape
-        (32, 16, 16, 1)
+        (160, 16, 16, 1)
     """
     cache = _cache(config, front_end)
     parts = []

@@ -36,7 +36,7 @@ def test_a_corpus_on_disk_as_a_table(command, class_folders):
 def test_a_corpus_with_speakers(command):
     ended = command("corpora", "demo")
     assert ended.code == 0
-    assert ["anger", "48", "24", "2", "to", "2"] in [line.split() for line in ended.out.splitlines()]
+    assert ["anger", "120", "60", "2", "to", "2"] in [line.split() for line in ended.out.splitlines()]
 
 
 def test_a_corpus_on_disk_as_json(command, class_folders):

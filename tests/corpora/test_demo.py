@@ -32,14 +32,14 @@ def fast(monkeypatch):
     monkeypatch.setattr(demo, "speak", lambda voice, style, rng: rng.integers(-9, 9, 16).astype(np.int16))
 
 
-def test_192_clips_of_24_speakers_and_4_classes(made):
+def test_480_clips_of_60_speakers_and_4_classes(made):
     corpus = load("demo", made)
     assert corpus.labels == ("anger", "happiness", "neutral", "sadness")
-    assert sorted(corpus.speakers) == sorted(f"speaker{number}" for number in range(1, 25))
+    assert sorted(corpus.speakers) == sorted(f"speaker{number}" for number in range(1, 61))
     assert Counter((clip.speaker, clip.label) for clip in corpus.clips) == {
         (speaker, label): 2 for speaker in corpus.speakers for label in corpus.labels
     }
-    assert len({clip.content_hash for clip in corpus.clips}) == 192
+    assert len({clip.content_hash for clip in corpus.clips}) == 480
 
 
 def test_files_are_16_khz_mono_16_bit_of_1_5_to_3_seconds(made):
@@ -51,7 +51,7 @@ def test_files_are_16_khz_mono_16_bit_of_1_5_to_3_seconds(made):
 
 def test_a_whole_corpus_is_used_as_it_is(made, monkeypatch):
     monkeypatch.setattr(demo, "_make", None)
-    assert len(load("demo", made)) == 192
+    assert len(load("demo", made)) == 480
 
 
 def test_nothing_else_is_left_behind(made):
@@ -112,7 +112,7 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
         write_all(target)
 
     monkeypatch.setattr(demo, "_write_all", write_and_be_overtaken)
-    assert len(load("demo", target)) == 192
+    assert len(load("demo", target)) == 480
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
@@ -180,11 +180,11 @@ def test_a_speaker_never_heard_can_be_learnt_but_not_trivially(made, cues, cue, 
         return np.stack([cues[clip][cue] for clip in clips]), np.array([corpus.label_index(clip) for clip in clips])
 
     correct = 0
-    for fold in range(1, 25):
+    for fold in range(1, 61):
         split = protocols.leave_one_speaker_out(corpus, fold=fold, copies=1)
         inputs, classes = arrays(split.train + split.validation)
         test_inputs, test_classes = arrays(split.test)
         mean, scale = inputs.mean(axis=0), inputs.std(axis=0)
         model = linear_model.LogisticRegression(C=0.1, max_iter=300).fit((inputs - mean) / scale, classes)
         correct += int((model.predict((test_inputs - mean) / scale) == test_classes).sum())
-    assert lowest <= correct / 192 <= highest
+    assert lowest <= correct / 480 <= highest

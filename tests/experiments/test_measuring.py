@@ -31,23 +31,23 @@ def recognizer(student, **heard):
 def test_all_clips_are_measured_where_nothing_is_known(demo, student):
     steps = []
     measured = evaluate_model(recognizer(student), demo, lambda *step: steps.append(step))
-    assert measured.scores.clips == len(demo) == 96
+    assert measured.scores.clips == len(demo) == 240
     assert [row["label"] for row in measured.scores.per_class] == ["sadness", "fear", "anger"]
-    assert [row["clips"] for row in measured.scores.per_class] == [48, 0, 48]
+    assert [row["clips"] for row in measured.scores.per_class] == [120, 0, 120]
     assert "does not say what it was trained on" in measured.notes[0]
     assert "chance" in measured.sentence
-    assert steps[-1] == ("clips", 96, 96)
+    assert steps[-1] == ("clips", 240, 240)
 
 
 def test_what_was_trained_on_is_left_out_and_counted(demo, student):
     clips = frozenset(clip.content_hash for clip in demo.clips if clip.speaker in ("speaker1", "speaker2"))
     heard = {"protocol": "random", "clips": clips, "speakers": frozenset({"demo/speaker3"})}
     measured = evaluate_model(recognizer(student, **heard), demo)
-    assert measured.scores.clips == 88
-    assert {row["speaker"] for row in measured.scores.per_speaker} == {f"speaker{n}" for n in range(3, 25)}
+    assert measured.scores.clips == 232
+    assert {row["speaker"] for row in measured.scores.per_speaker} == {f"speaker{n}" for n in range(3, 61)}
     assert measured.notes == (
         "8 clips were left out, because the model was trained on them or chosen by them",
-        "in 4 of the 88 clips someone speaks whom the model was trained on",
+        "in 4 of the 232 clips someone speaks whom the model was trained on",
     )
 
 
@@ -97,7 +97,7 @@ def test_a_label_and_a_speaker_may_be_in_another_form_of_unicode(demo, student):
 
 def test_a_model_that_knows_every_clip_is_refused(demo, student):
     clips = frozenset(clip.content_hash for clip in demo.clips)
-    with pytest.raises(LeakageError, match="all 96 clips"):
+    with pytest.raises(LeakageError, match="all 240 clips"):
         evaluate_model(recognizer(student, clips=clips), demo)
 
 
