@@ -235,7 +235,7 @@ def _mp3(file):
 
 
 def _begins_mpeg(file):
-    """Whether an MPEG audio frame begins here: eleven bits that are set, a layer and a rate. Text in UTF-16 has none."""
+    """Whether an MPEG audio frame begins here: eleven bits that are set, a layer, a rate (UTF-16 text has none)."""
     import tensorflow as tf
 
     code = tf.cast(_bytes(file, 0, 3), tf.int32)
