@@ -41,9 +41,10 @@ def decoded(file: BinaryIO, container: Container, name: str, limit_seconds: floa
     """
     try:
         import av
-    except ImportError:
+    except ImportError as error:
+        broken = "" if isinstance(error, ModuleNotFoundError) else f", whose import fails here ({error})"
         raise AudioCodecError(
-            f"{name}: is {container.title}, which needs PyAV: pip install 'keras-vitser[av]'; or convert it: "
+            f"{name}: is {container.title}, which needs PyAV{broken}: pip install 'keras-vitser[av]'; or convert it: "
             "ffmpeg -i INPUT OUTPUT.wav"
         ) from None
     start = adts.find_frame(file, length_of_tags(file)) if container is AAC else 0

@@ -90,7 +90,7 @@ def tell_of_sound_behind(path: Path) -> None:
     """
     with suppress(OSError), path.open("rb") as file:
         sound = sound_of(file)
-        if sound and sound.bytes_a_second and not sound.is_open:
+        if sound and sound.bytes_a_second:
             _tell_of_more(sound, str(path), sound.length / sound.bytes_a_second)
 
 
@@ -114,7 +114,7 @@ def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.
         if has_header and error.code in _UNKNOWN_ENCODING and isinstance(damage, TruncatedAudioError):
             damage = _not_decoded(name, "is whole, in an encoding that")
         raise damage from None
-    if sound and not sound.is_open:
+    if sound:
         _tell_of_more(sound, name, len(waveform) / rate)
     return waveform, rate
 
@@ -221,7 +221,7 @@ def _all_blocks(sound: soundfile.SoundFile, view: View) -> Iterator[np.ndarray]:
 
 
 def _tell_of_more(sound: Sound, name: str, seconds: float) -> None:
-    more = seconds * sound.behind / max(sound.length, 1)
+    more = 0.0 if sound.is_open else seconds * sound.behind / max(sound.length, 1)
     if more >= _LEAST_BEHIND:
         _tell(
             f"{name}: its header declares {seconds:.2f} s of sound, and {more:.2f} s more lie behind; only what is "

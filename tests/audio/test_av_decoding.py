@@ -144,6 +144,15 @@ def test_without_pyav_the_container_is_named_and_both_ways_to_go_on(title, monke
     assert "ffmpeg -i INPUT OUTPUT.wav" in str(caught.value)
 
 
+def test_a_pyav_that_is_broken_is_not_told_as_missing(monkeypatch, tmp_path):
+    (tmp_path / "av.py").write_text("raise ImportError('libavcodec.so.62: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "av", raising=False)
+    (tmp_path / "clip.amr").write_bytes(b"#!AMR\n" + bytes(8))
+    with pytest.raises(AudioCodecError, match=r"PyAV, whose import fails here \(libavcodec\.so\.62.*\): pip install"):
+        read_waveform(tmp_path / "clip.amr")
+
+
 @pytest.mark.parametrize(
     ("start", "title"),
     [(b"MAC ", "Monkey's Audio"), (b"MP+\x07", "Musepack"), (b"MPCK", "Musepack"), (b"DSD ", "DSD"), (b"FRM8", "DSD")],
