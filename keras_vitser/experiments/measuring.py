@@ -66,7 +66,7 @@ def evaluate_model(
         >>> from keras_vitser.models import ViTSER
         >>> demo = corpora.load("demo", classes=["anger", "sadness"])
         >>> evaluate_model(Recognizer(ViTSER.student(2, depth=1), demo.labels), demo).scores.clips
-        96
+        240
     """
     labels = [composed(label) for label in recognizer.labels]
     unknown = sorted({composed(label) for label in corpus.labels} - set(labels))

@@ -106,7 +106,7 @@ def tune(
         >>> overrides |= {"tuning.space": {"student.depth": [1, 2]}, "tracking.enabled": False}
         >>> search = tune("demo", runs=tempfile.mkdtemp(), overrides=overrides)
         >>> len(search.trials), search.clips, search.chance
-        (1, 32, 0.25)
+        (1, 64, 0.25)
     """
     part = role()
     if workers and part != ALONE:

@@ -49,7 +49,7 @@ def test_a_search_ends_with_the_best_and_the_next_command(command, config, tmp_p
     (folder,) = tmp_path.glob("*_tune_*")
     written = yaml.safe_load((folder / "config.yaml").read_text())["tuning"]
     assert (written["algorithm"], written["trials"], written["epochs"]) == ("bayesian", 7, 2)
-    assert "validation UA, chance 50.0 %, 16 clips" in ended.out
+    assert "validation UA, chance 50.0 %, 44 clips" in ended.out
     rows = [line for line in ended.out.splitlines() if line.startswith("│")]
     assert len(rows) == 5
     accuracies = [float(row.split("│")[-4]) for row in rows]

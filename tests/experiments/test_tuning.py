@@ -158,7 +158,7 @@ def test_a_search_leaves_a_table_and_a_config_to_train_with(tmp_path, quick):
     config = load_config(search.best_config)
     assert {key: config.value_at(key) for key in best.values} == best.values
     assert search.best_config.read_text().startswith(f"# Trial {best.name} of 4 of ")
-    assert (search.chance, search.clips) == (0.5, 16)
+    assert (search.chance, search.clips) == (0.5, 44)
     assert ("trials", 4, 4) in steps
     assert ("epochs of a trial", 3, 3) in steps
     again = tune(resume=search.folder)
