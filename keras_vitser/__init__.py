@@ -7,7 +7,7 @@ imports neither Keras nor a backend.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _MODULES = (
     "audio",

@@ -14,9 +14,11 @@ from keras_vitser.audio import from_first_sound, heard_share, read_waveform, wav
 from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import CheckpointError, ModelFolderError, PredictionError, PresetError
 from keras_vitser.files import sha256, strict_json, whole_folder
-from keras_vitser.layers import LogMelImage
+from keras_vitser.layers import FrontEnd, LogMelImage
+from keras_vitser.layers.probability import probabilities
 from keras_vitser.models import ViTSER
 from keras_vitser.models.finite_weights import check_finite
+from keras_vitser.models.front_ends import loaded_front_end, saved_front_end
 from keras_vitser.models.model_folder import (
     CARD_FILE,
     FORMAT,
@@ -95,9 +97,10 @@ class Recognizer:
     """A trained network with the front end and the labels that belong to it.
 
     Args:
-        network: Model from images `(batch, bands, frames, 1)` to logits `(batch, classes)`.
+        network: Model from what the front end makes, images `(batch, bands, frames, 1)`, to logits
+            `(batch, classes)`.
         labels: Names of the classes, in the order of the logits.
-        front_end: The `LogMelImage` that the network was trained on. Defaults to `LogMelImage()`.
+        front_end: The `FrontEnd` that the network was trained on. Defaults to `LogMelImage()`.
         provenance: What the network was trained on.
         card: Text of the model card, Markdown.
 
@@ -115,14 +118,16 @@ class Recognizer:
 
     network: keras.Model
     labels: Sequence[str]
-    front_end: LogMelImage | None = None
+    front_end: FrontEnd | None = None
     provenance: Provenance = field(default_factory=Provenance)
     card: str = ""
 
     def __repr__(self) -> str:
+        seconds = self.front_end.clip_seconds
+        used = "all" if seconds is None else f"the first {seconds:g} s"
         return (
-            f"Recognizer({', '.join(self.labels)}; {self.network.count_params():,} parameters; the first "
-            f"{self.front_end.clip_seconds:g} s at {self.front_end.sampling_rate} Hz)"
+            f"Recognizer({', '.join(self.labels)}; {self.network.count_params():,} parameters; {used} at "
+            f"{self.front_end.sampling_rate} Hz)"
         )
 
     def __post_init__(self):
@@ -133,15 +138,23 @@ class Recognizer:
             raise ModelFolderError(
                 f"a network of {classes} classes needs {classes} different labels. Received: {list(self.labels)}"
             )
-        wanted, given = tuple(self.network.input_shape[1:]), (*self.front_end.image_size, 1)
+        spec, wanted = self.front_end.output_spec, self.network.input_shape[1:]
+        if isinstance(spec, dict):
+            wanted = _shapes(getattr(self.network, "input", None))
+        given = _shapes(spec)
         if wanted != given:
-            raise ModelFolderError(f"the network takes images {wanted}, and the front end makes {given}")
+            raise ModelFolderError(f"the network takes {wanted}, and the front end makes {given}")
         self._probabilities = self._build()
 
     def _build(self) -> keras.Model:
-        waveforms = keras.Input((self.front_end.clip_samples,), name="waveform")
-        logits = self.network(self.front_end(waveforms), training=False)
-        return keras.Model(waveforms, keras.layers.Softmax(dtype="float32")(logits))
+        """One graph from clips to probabilities, or, where the front end cannot be in it, from features."""
+        if self.front_end.exportable:
+            inputs = keras.Input((self.front_end.clip_samples,), name="waveform")
+            features = self.front_end(inputs)
+        else:
+            spec = self.front_end.output_spec
+            inputs = features = keras.tree.map_structure(lambda it: keras.Input(it.shape[1:], dtype=it.dtype), spec)
+        return keras.Model(inputs, probabilities(self.network(features, training=False)))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Recognizer":
@@ -152,14 +165,20 @@ class Recognizer:
 
         Raises:
             ModelFolderError: The folder is missing, is no model folder, or a file in it is
-                missing, was changed, comes from a newer version, or holds a weight that is NaN or infinite.
+                missing, was changed, comes from a newer version, holds a weight that is NaN or infinite, or names a
+                front end that is neither ours nor registered (`keras_vitser.models.register_front_end`).
         """
-        folder = model_folder(folder)
+        return cls._load(model_folder(folder))
+
+    @classmethod
+    def _load(cls, folder: Path, ours_alone: bool = False) -> "Recognizer":
         settings = read_settings(folder)
         try:
             labels = tuple(settings["labels"])
-            front_end = LogMelImage.from_config(settings["front_end"])
+            front_end = loaded_front_end(settings["front_end"], folder / SETTINGS_FILE, ours_alone=ours_alone)
             provenance = Provenance.from_dict(settings["provenance"])
+        except ModelFolderError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError):
             raise damaged(folder / SETTINGS_FILE) from None
         card = folder / CARD_FILE
@@ -176,10 +195,10 @@ class Recognizer:
 
         Raises:
             PresetError: There is no such preset, it cannot be downloaded, or it holds what does not belong there.
-            ModelFolderError: A file in it is missing or damaged, comes from a newer version, or holds a weight that is
-                NaN or infinite.
+            ModelFolderError: A file in it is missing or damaged, comes from a newer version, holds a weight that is
+                NaN or infinite, or names a front end that is not ours.
         """
-        return cls.load(preset_folder(preset))
+        return cls._load(preset_folder(preset), ours_alone=True)
 
     @classmethod
     def from_author_checkpoint(
@@ -234,7 +253,7 @@ class Recognizer:
                 "keras_vitser": keras_vitser.__version__,
                 "labels": list(self.labels),
                 "sampling_rate": self.front_end.sampling_rate,
-                "front_end": self.front_end.get_config(),
+                "front_end": saved_front_end(self.front_end),
                 "sha256": {name: sha256(part / name) for name in (NETWORK_FILE, CARD_FILE)},
                 "provenance": self.provenance.to_dict(),
             }
@@ -311,43 +330,46 @@ class Recognizer:
         warn_of_unheard(len(answers), cut, silent, self.front_end.clip_seconds, skip_silence)
         return answers[0] if single else answers
 
-    def probabilities(self, waveforms: np.ndarray) -> np.ndarray:
-        """The probabilities of a batch of waveforms; a batch of a new size is compiled for once.
+    def probabilities(self, clips: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """The probabilities of a batch of clips; a batch of a new size is compiled for once.
 
         Args:
-            waveforms: float32 array `(batch, front_end.clip_samples)` at `front_end.sampling_rate`,
+            clips: float32 array `(batch, samples)` as `front_end.clips` gives it: `clip_samples` at `sampling_rate`,
                 full scale at -1 and 1, zeros behind what is shorter.
+            lengths: int32 array `(batch,)`, the samples that are no padding, for a front end that asks.
 
         Returns:
             float32 array `(batch, classes)`, rows sum to 1.
         """
-        return self._probabilities.predict_on_batch(waveforms)
+        inputs = clips if self.front_end.exportable else self.front_end.features(clips, lengths)
+        return self._probabilities.predict_on_batch(inputs)
 
     def _waveform(self, item, sampling_rate, skip_silence) -> np.ndarray:
-        rate = self.front_end.sampling_rate
+        rate, window = self.front_end.sampling_rate, self.front_end.clip_samples
         if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
             waveform = read_waveform(item, sampling_rate=rate)
         else:
             waveform = waveform_of(item, sampling_rate, rate)
-        return from_first_sound(waveform, self.front_end.clip_samples, rate) if skip_silence else waveform
+        return from_first_sound(waveform, window, rate) if skip_silence and window else waveform
 
     def _answer(self, waveforms: list[np.ndarray]) -> list[tuple[Answer, bool]]:
         """Each answer, and whether the recording was cut."""
-        length, rate = self.front_end.clip_samples, self.front_end.sampling_rate
+        window, rate = self.front_end.clip_samples, self.front_end.sampling_rate
         # A power of two of rows, so that a handful of compiled graphs serve every batch.
-        rows = 1 << (len(waveforms) - 1).bit_length()
-        batch = np.zeros((rows, length), np.float32)
-        for row, waveform in zip(batch, waveforms, strict=False):
-            row[: min(len(waveform), length)] = waveform[:length]
-        probabilities = self.probabilities(batch)
+        clips, lengths = self.front_end.clips(waveforms, rows=1 << (len(waveforms) - 1).bit_length())
         answers = []
-        for waveform, row in zip(waveforms, probabilities, strict=False):
+        for waveform, row, length in zip(waveforms, self.probabilities(clips, lengths), lengths, strict=False):
             if not np.isfinite(row).all():
                 raise PredictionError(NOT_FINITE)
-            seconds, heard = min(len(waveform), length) / rate, heard_share(waveform, length, rate)
-            answer = Answer(self.labels[int(row.argmax())], row, self.labels, seconds, heard)
+            heard = heard_share(waveform, window or len(waveform), rate)
+            answer = Answer(self.labels[int(row.argmax())], row, self.labels, int(length) / rate, heard)
             answers.append((answer, len(waveform) > length))
         return answers
+
+
+def _shapes(specs: Any) -> Any:
+    """The shape of one example, or a structure of them."""
+    return keras.tree.map_structure(lambda spec: None if spec is None else tuple(spec.shape[1:]), specs)
 
 
 def _without_optimizer(network: keras.Model) -> keras.Model:

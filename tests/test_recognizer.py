@@ -430,9 +430,9 @@ class TestLoadingRefuses:
         assert "recognizer.json: is damaged" in self.refusal(model_folder)
 
     def test_settings_of_a_newer_version_whatever_they_hold(self, model_folder):
-        change(model_folder, format=2, keras_vitser="9.1")
+        change(model_folder, format=3, keras_vitser="9.1")
         assert "newer keras_vitser (9.1)" in self.refusal(model_folder)
-        (model_folder / "recognizer.json").write_text('{"format": 2, "keras_vitser": "9.1", "files": []}')
+        (model_folder / "recognizer.json").write_text('{"format": 3, "keras_vitser": "9.1", "files": []}')
         assert "newer keras_vitser (9.1)" in self.refusal(model_folder)
 
     def test_labels_that_are_not_the_networks(self, model_folder):

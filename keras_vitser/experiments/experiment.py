@@ -34,7 +34,8 @@ from keras_vitser.experiments.run_folder import ROLES, RunFolder, environment
 from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn
 from keras_vitser.experiments.system_metrics import SystemMetrics
 from keras_vitser.files import sha256
-from keras_vitser.layers import LogMelImage
+from keras_vitser.layers import FrontEnd
+from keras_vitser.layers.probability import probabilities
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import NETWORK_FILE, Provenance, Recognizer
 
@@ -222,7 +223,7 @@ class _Prepared:
 
     config: Config
     split: Split
-    front_end: LogMelImage
+    front_end: FrontEnd
     given: "dict[str, _Given]"
     networks: dict[str, keras.Model]
     data: str | os.PathLike | None
@@ -283,7 +284,7 @@ class _Given:
     sha256: str
 
 
-def _given_networks(config: Config, front_end: LogMelImage) -> dict[str, _Given]:
+def _given_networks(config: Config, front_end: FrontEnd) -> dict[str, _Given]:
     """The networks that the config names."""
     keys = {
         "teacher": ("stages.teacher.from", config.stages.teacher.from_),
@@ -299,7 +300,8 @@ def _given_networks(config: Config, front_end: LogMelImage) -> dict[str, _Given]
         recognizer = Recognizer.load(folder)
         trained_with, now = _settings(recognizer.front_end), _settings(front_end)
         if trained_with != now:
-            differing = ", ".join(sorted(name for name in now if now[name] != trained_with[name]))
+            names = now.keys() | trained_with.keys()
+            differing = ", ".join(sorted(name for name in names if now.get(name) != trained_with.get(name)))
             raise ConfigError(
                 f"{key}: {path} was trained with another front end ({differing}); give the front_end section its values"
             )
@@ -308,7 +310,7 @@ def _given_networks(config: Config, front_end: LogMelImage) -> dict[str, _Given]
 
 
 def _networks(
-    config: Config, labels: tuple[str, ...], front_end: LogMelImage, given: dict[str, _Given]
+    config: Config, labels: tuple[str, ...], front_end: FrontEnd, given: dict[str, _Given]
 ) -> dict[str, keras.Model]:
     """Teacher and student, and the one to compare with, as they stand before training."""
 
@@ -368,7 +370,7 @@ class _Experiment:
 
     def _measure(self, role: str, images) -> np.ndarray:
         told = functools.partial(self.progress, f"test of the {_said(role)}")
-        return stages.probabilities(stages.in_full_batches(self.networks[role], images, told))
+        return keras.ops.convert_to_numpy(probabilities(stages.in_full_batches(self.networks[role], images, told)))
 
     def _train_teacher(self, train, validation) -> None:
         if "teacher" in self.given:
@@ -505,5 +507,6 @@ def _said(role: str) -> str:
     return role.replace("_", " ")
 
 
-def _settings(front_end: LogMelImage) -> dict[str, Any]:
-    return {key: value for key, value in front_end.get_config().items() if key not in ("name", "dtype")}
+def _settings(front_end: FrontEnd) -> dict[str, Any]:
+    settings = {key: value for key, value in front_end.get_config().items() if key not in ("name", "dtype")}
+    return {"class": keras.saving.get_registered_name(type(front_end)), **settings}

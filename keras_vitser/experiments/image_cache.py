@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,9 @@ from keras_vitser.audio import Augmentation, augment, read_waveform
 from keras_vitser.corpora import Clip, Example
 from keras_vitser.errors import AudioError, CorpusError, KerasViTSERError
 from keras_vitser.files import whole_file
-from keras_vitser.layers import LogMelImage
+from keras_vitser.layers import FrontEnd
 
-_FORMAT = 1
+_FORMAT = 2
 _BATCH = 16
 _READERS = os.cpu_count() or 1
 _READ_AHEAD = 4 * _BATCH  # waveforms, 256 kB each
@@ -46,24 +45,27 @@ class ImageCache:
 
     Args:
         folder: Folder of the cache; made where missing.
-        front_end: The `LogMelImage`.
+        front_end: The front end, whose `output_spec` is one tensor.
         augmentation: Strengths of the copies.
         seed: Int. Another seed draws other copies.
 
     Example:
         >>> import tempfile
         >>> from keras_vitser.corpora import Example, load
+        >>> from keras_vitser.layers import LogMelImage
         >>> cache = ImageCache(tempfile.mkdtemp(), LogMelImage())
         >>> cache.images([Example(load("demo").clips[0])]).shape
         (1, 128, 128, 1)
     """
 
-    def __init__(self, folder, front_end: LogMelImage, augmentation: Augmentation | None = None, seed: int = 0):
+    def __init__(self, folder, front_end: FrontEnd, augmentation: Augmentation | None = None, seed: int = 0):
         self.front_end = front_end
         self.augmentation = augmentation or Augmentation()
         self.seed = seed
         config = {key: value for key, value in front_end.get_config().items() if key not in ("name", "dtype")}
-        self._settings = _digest(_FORMAT, config, keras.backend.backend())
+        name = keras.saving.get_registered_name(type(front_end))
+        self._shape = tuple(front_end.output_spec.shape[1:])
+        self._settings = _digest(_FORMAT, name, config, keras.backend.backend())
         self._folder = Path(folder) / "images" / self._settings[:16]
 
     def images(self, examples: Sequence[Example], progress: Callable[[int, int], None] | None = None) -> np.ndarray:
@@ -80,12 +82,11 @@ class ImageCache:
         Raises:
             AudioError: A recording cannot be used; the message names it.
         """
-        shape = (*self.front_end.image_size, 1)
         paths = [self._path(example) for example in examples]
-        images = _Images(len(examples), shape, self._folder)
+        images = _Images(len(examples), self._shape, self._folder)
         missing = []
         for index, path in enumerate(paths):
-            stored = _load(path, shape)
+            stored = _load(path, self._shape)
             if stored is None:
                 missing.append(index)
             else:
@@ -175,25 +176,16 @@ class ImageCache:
         waveform = read_waveform(example.clip.path, sampling_rate=self.front_end.sampling_rate)
         drawn = _digest(example.clip.content_hash, example.copy, self.seed)
         waveform = augment(waveform, example.copy, np.random.default_rng(int(drawn[:16], 16)), self.augmentation)
-        return waveform[: self.front_end.clip_samples].copy()  # a view would keep a long recording in memory
+        return self.front_end.used(waveform).copy()  # a view would keep a long recording in memory
 
     def _compute(self, waveforms: list[np.ndarray]) -> np.ndarray:
-        batch = np.zeros((_BATCH, self.front_end.clip_samples), np.float32)
-        for row, waveform in zip(batch, waveforms, strict=False):
-            row[: len(waveform)] = waveform
-        return _compiled(json.dumps(self.front_end.get_config()))(batch)[: len(waveforms)]
+        clips, lengths = self.front_end.clips(waveforms, rows=_BATCH)
+        return self.front_end.features(clips, lengths)[: len(waveforms)]
 
 
 def _from(done: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
     """Progress of what is left, where so many of all are done."""
     return lambda more: progress(done + more, total) if progress else None
-
-
-@lru_cache(maxsize=4)
-def _compiled(config: str) -> Callable[[np.ndarray], np.ndarray]:
-    front_end = LogMelImage.from_config(json.loads(config))
-    waveforms = keras.Input((front_end.clip_samples,))
-    return keras.Model(waveforms, front_end(waveforms)).predict_on_batch
 
 
 def _digest(*parts) -> str:

@@ -109,14 +109,14 @@ def _is_known(clip: Clip, known) -> bool:
 
 def _answers(recognizer: Recognizer, clips: list[Clip], progress, goes_on: bool) -> tuple[list, dict[Clip, AudioError]]:
     """The answers to what can be read, none where it shall not go on without the rest; and why the rest cannot."""
-    rate, length = recognizer.front_end.sampling_rate, recognizer.front_end.clip_samples
+    front_end, rate = recognizer.front_end, recognizer.front_end.sampling_rate
     answers, reasons = [], {}
     for start in range(0, len(clips), _CHUNK):
         progress("clips", start, len(clips))
         waveforms = []
         for clip in clips[start : start + _CHUNK]:
             try:
-                waveforms.append(read_waveform(clip.path, sampling_rate=rate)[:length])
+                waveforms.append(front_end.used(read_waveform(clip.path, sampling_rate=rate)))
             except AudioError as error:
                 reasons[clip] = error
         if waveforms and (goes_on or not reasons):

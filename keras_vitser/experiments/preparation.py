@@ -19,12 +19,12 @@ from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.stages import Part
-from keras_vitser.layers import LogMelImage
+from keras_vitser.layers import FrontEnd, LogMelImage
 
 log = logging.getLogger(__name__)
 
 
-def front_end_of(config: Config) -> LogMelImage:
+def front_end_of(config: Config) -> FrontEnd:
     """The front end of a config.
 
     Raises:
@@ -129,7 +129,7 @@ def refuse_unreadable(
 
 def parts_of(
     config: Config,
-    front_end: LogMelImage,
+    front_end: FrontEnd,
     split: Split,
     names: Iterable[str],
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
@@ -196,7 +196,7 @@ def _unreadable(config: Config, corpus: Corpus, progress: Callable[[str, int, in
         raise RunFolder(cache_folder()).cannot_be_written(error) from error
 
 
-def _cache(config: Config, front_end: LogMelImage) -> ImageCache:
+def _cache(config: Config, front_end: FrontEnd) -> ImageCache:
     augmentation = config.augmentation
     strengths = Augmentation(augmentation.noise_snr_db, augmentation.speed, augmentation.shift_seconds)
     return ImageCache(cache_folder(), front_end, strengths, config.seed)

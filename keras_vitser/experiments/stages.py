@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_vitser.distillation import Distiller, halving_schedule
 from keras_vitser.distillation.checkpoints import Checkpoints
@@ -19,6 +20,7 @@ from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.evaluation import Scores, score
 from keras_vitser.experiments.batches import Batches
 from keras_vitser.experiments.config import StageSection, StudentStage
+from keras_vitser.layers.probability import probabilities
 
 _PREDICTION_BATCH = 32
 
@@ -125,12 +127,6 @@ def in_full_batches(
     return answers[: len(images)].astype(np.float32)
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax in float64, rows summing to 1."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 class BestEpoch(keras.callbacks.Callback):
     """Measures a network after each epoch and leaves it with its best epoch's weights.
 
@@ -186,7 +182,7 @@ class BestEpoch(keras.callbacks.Callback):
         if not np.isfinite(logits).all():
             return None
         names = [str(index) for index in range(logits.shape[1])]
-        return score(self._validation.labels, probabilities(logits), names)
+        return score(self._validation.labels, ops.convert_to_numpy(probabilities(logits)), names)
 
 
 class _Answering(keras.callbacks.Callback):

@@ -12,6 +12,7 @@ from keras import ops
 from keras_vitser.audio.frames import clip_samples, frame_count
 from keras_vitser.layers.bounded_search import bounded_argmax
 from keras_vitser.layers.device import computes_on_cpu, names_devices
+from keras_vitser.layers.front_end import FrontEnd
 from keras_vitser.layers.mel_bank import mel_bank
 
 _SMALLEST_POWER = 1e-10  # librosa's `amin`; a clip that never passes it is silence
@@ -21,7 +22,7 @@ _SEARCHED_AT_A_TIME = 32
 
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
-class LogMelImage(keras.layers.Layer):
+class LogMelImage(FrontEnd):
     """Turns waveforms into log-Mel images in 0..1, each clip by itself.
 
     A clip is cut or padded with zeros at its end, its power spectrogram is gathered
@@ -106,7 +107,7 @@ class LogMelImage(keras.layers.Layer):
                 f"Received: fmin={fmin}, fmax={fmax}, sampling_rate={sampling_rate}"
             )
         self.sampling_rate = sampling_rate
-        self.clip_seconds = clip_seconds
+        self._clip_seconds = clip_seconds
         self.n_fft = n_fft
         self.win_length = win_length
         self.hop_length = hop_length
@@ -131,6 +132,11 @@ class LogMelImage(keras.layers.Layer):
         self._read, self._unread, self._columns = self._plan()
 
     @property
+    def clip_seconds(self):
+        """Seconds of sound in an image."""
+        return self._clip_seconds
+
+    @property
     def clip_samples(self):
         """Samples of a clip that are read: `clip_seconds` at `sampling_rate`."""
         return clip_samples(self.clip_seconds, self.sampling_rate)
@@ -144,6 +150,11 @@ class LogMelImage(keras.layers.Layer):
     def image_size(self):
         """`(bands, frames)` of the images."""
         return (self.n_mels, self.frames or self.spectrogram_frames)
+
+    @property
+    def output_spec(self):
+        """Images `(batch, n_mels, frames, 1)`."""
+        return keras.KerasTensor((None, *self.image_size, 1), self.compute_dtype)
 
     def _plan(self):
         """Frames that columns read, all others, and each column's two among the first with the second's weight."""
@@ -186,7 +197,7 @@ class LogMelImage(keras.layers.Layer):
         return ops.cast(ops.expand_dims(ops.transpose(image, (0, 2, 1)), -1), self.compute_dtype)
 
     def _cut_or_pad(self, waveforms):
-        waveforms = ops.pad(waveforms, ((0, 0), (0, self.clip_samples)))[:, : self.clip_samples]
+        waveforms = self.fitted(waveforms)
         if self.normalize_peak:
             peak = ops.max(ops.abs(waveforms), axis=1, keepdims=True)
             waveforms = waveforms / ops.where(peak > 0, peak, ops.ones_like(peak))

@@ -14,7 +14,7 @@ from keras_vitser.models.loading import load_model
 NETWORK_FILE = "model.keras"
 SETTINGS_FILE = "recognizer.json"
 CARD_FILE = "MODEL_CARD.md"
-FORMAT = 1
+FORMAT = 2  # 1: the front end without its class
 
 
 def model_folder(folder: str | os.PathLike) -> Path:

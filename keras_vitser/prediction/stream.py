@@ -13,6 +13,7 @@ import numpy as np
 from keras_vitser.audio import from_first_sound, heard_share, read_waveform
 from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import AudioError, NoSamplesError
+from keras_vitser.layers import FrontEnd
 from keras_vitser.prediction.row import Row
 from keras_vitser.recognizer import NOT_FINITE, Recognizer
 
@@ -63,21 +64,17 @@ def answered(
     recognizer: Recognizer, paths: Iterable[str], folder: str | os.PathLike, start: int, skip_silence: bool
 ) -> Iterator[Row]:
     """`predict_stream` without its warnings."""
-    length, rate = recognizer.front_end.clip_samples, recognizer.front_end.sampling_rate
-    parent = Path(folder)
+    front_end, parent = recognizer.front_end, Path(folder)
 
     def read(path):
-        return _read(path, parent, rate, length, skip_silence)
+        return _read(path, parent, front_end, skip_silence)
 
     reads = read_ahead(read, map(str, paths), _READERS, BATCH)
     while batch := list(islice(reads, BATCH)):
         size = BATCH if start else 1 << (len(batch) - 1).bit_length()
         start += len(batch)
-        waveforms = np.zeros((size, length), np.float32)
-        for waveform, (_, samples, _) in zip(waveforms, batch, strict=False):
-            waveform[: len(samples)] = samples
-        any_read = any(len(samples) for _, samples, _ in batch)
-        probabilities = recognizer.probabilities(waveforms) if any_read else waveforms
+        clips, lengths = front_end.clips([samples for _, samples, _ in batch], rows=size)
+        probabilities = recognizer.probabilities(clips, lengths) if lengths.any() else clips
         for (row, samples, is_cut), numbers in zip(batch, probabilities, strict=False):
             if row.error is None and not np.isfinite(numbers).all():
                 row = Row(row.path, error=f"{row.path}: {NOT_FINITE}")
@@ -86,7 +83,8 @@ def answered(
                 continue
             label = recognizer.labels[int(numbers.argmax())]
             rounded = tuple(round(float(number), 6) for number in numbers)
-            yield Row(row.path, label, rounded, round(len(samples) / rate, 3), is_cut, heard=row.heard)
+            seconds = round(len(samples) / front_end.sampling_rate, 3)
+            yield Row(row.path, label, rounded, seconds, is_cut, heard=row.heard)
 
 
 def read_ahead(read: Callable[[str], Any], paths: Iterable[str], readers: int, ahead: int) -> Iterator[Any]:
@@ -120,8 +118,9 @@ def telling_of_unheard(rows: Iterable[Row], seconds: float, skip_silence: bool) 
     warn_of_unheard(total, cut, silent, seconds, skip_silence)
 
 
-def _read(path: str, parent: Path, rate: int, length: int, skip_silence: bool) -> tuple[Row, np.ndarray, bool]:
+def _read(path: str, parent: Path, front_end: FrontEnd, skip_silence: bool) -> tuple[Row, np.ndarray, bool]:
     """The path's row, the samples that are used, and whether there were more."""
+    rate, window = front_end.sampling_rate, front_end.clip_samples
     try:
         if not path:
             raise NoSamplesError("the manifest has no path in this row")
@@ -129,6 +128,7 @@ def _read(path: str, parent: Path, rate: int, length: int, skip_silence: bool) -
     except AudioError as error:
         reason = str(error).replace(str(parent / path), path, 1)  # as it stands in the list, wherever that lies
         return Row(path, error=" ".join(reason.split())), np.zeros(0, np.float32), False
-    waveform = from_first_sound(waveform, length, rate) if skip_silence else waveform
-    row = Row(path, heard=round(heard_share(waveform, length, rate), 6))
-    return row, waveform[:length].copy(), len(waveform) > length  # a copy: the rest of an hour is let go
+    waveform = from_first_sound(waveform, window, rate) if skip_silence and window else waveform
+    row = Row(path, heard=round(heard_share(waveform, window or len(waveform), rate), 6))
+    used = front_end.used(waveform)
+    return row, used.copy(), len(waveform) > len(used)  # a copy: the rest of an hour is let go

@@ -2,17 +2,16 @@
 
 import keras
 
-from keras_vitser.layers import LogMelImage
+from keras_vitser.layers import FrontEnd
+from keras_vitser.layers.probability import probabilities
 
 
-def probabilities_of(network: keras.Model, front_end: LogMelImage, clips):
+def probabilities_of(network: keras.Model, front_end: FrontEnd, clips):
     """float32 tensor `(batch, classes)` of a float32 tensor `(batch, clip_samples)`."""
-    import tensorflow as tf
-
-    return tf.nn.softmax(tf.cast(network(front_end(clips), training=False), tf.float32))
+    return probabilities(network(front_end(clips), training=False))
 
 
-def clip_function(network: keras.Model, front_end: LogMelImage):
+def clip_function(network: keras.Model, front_end: FrontEnd):
     """A `tf.function` with the input `waveform` and the output `probabilities`, and its input's `tf.TensorSpec`."""
     import tensorflow as tf
 

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_vitser.layers import LogMelImage
+from keras_vitser.layers import FrontEnd, LogMelImage
 
 
 class LogMelImageWithoutLoops(LogMelImage):
@@ -44,3 +44,27 @@ class DFTByMatrices(LogMelImageWithoutLoops):
         real = ops.matmul(frames, np.cos(2 * np.pi * turns).astype(np.float32))
         imaginary = ops.matmul(frames, np.sin(2 * np.pi * turns).astype(np.float32))
         return ops.square(real) + ops.square(imaginary)
+
+
+def without_loops(front_end: FrontEnd) -> FrontEnd:
+    """The front end for a graph that works on whole batches; of another class, as it is.
+
+    Example:
+        >>> type(without_loops(LogMelImage())).__name__
+        'LogMelImageWithoutLoops'
+    """
+    return _as(LogMelImageWithoutLoops, front_end)
+
+
+def without_rfft(front_end: FrontEnd) -> FrontEnd:
+    """The front end for ONNX; of another class, as it is.
+
+    Example:
+        >>> type(without_rfft(LogMelImage())).__name__
+        'DFTByMatrices'
+    """
+    return _as(DFTByMatrices, front_end)
+
+
+def _as(cls: type[LogMelImage], front_end: FrontEnd) -> FrontEnd:
+    return cls.from_config(front_end.get_config()) if type(front_end) is LogMelImage else front_end

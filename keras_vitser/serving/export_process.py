@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_vitser
-from keras_vitser.errors import KerasViTSERError
+from keras_vitser.errors import ExportError, KerasViTSERError
 from keras_vitser.files import strict_json
 
 
@@ -19,6 +19,10 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
     from keras_vitser.recognizer import Recognizer
 
     recognizer = Recognizer.load(job["model"])
+    front_end = recognizer.front_end
+    if not front_end.exportable or front_end.clip_samples is None:
+        why = "takes recordings of any length" if front_end.exportable else "is no graph of Keras alone"
+        raise ExportError(f"{job['model']}: its front end, {type(front_end).__name__}, {why}, and cannot be exported")
     about, card = _about(job, recognizer)
     part = Path(job["part"])
     signatures, sentence = (), ""

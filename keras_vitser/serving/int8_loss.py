@@ -63,9 +63,7 @@ def _probabilities(file: Path, clips: list[Clip], recognizer: Recognizer) -> np.
     front_end, parts = recognizer.front_end, []
     for start in range(0, len(clips), _CHUNK):
         chunk = clips[start : start + _CHUNK]
-        batch = np.zeros((len(chunk), front_end.clip_samples), np.float32)
-        for row, clip in zip(batch, chunk, strict=True):
-            waveform = read_waveform(clip.path, sampling_rate=front_end.sampling_rate)[: len(row)]
-            row[: len(waveform)] = waveform
-        parts.append(litert_probabilities(file, batch))
+        read = [front_end.used(read_waveform(clip.path, sampling_rate=front_end.sampling_rate)) for clip in chunk]
+        clips_read, _ = front_end.clips(read)
+        parts.append(litert_probabilities(file, clips_read))
     return np.concatenate(parts)

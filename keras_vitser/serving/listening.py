@@ -69,7 +69,7 @@ def listen(recognizer: Recognizer, source: str | os.PathLike | bytes | np.ndarra
     waveform = source if isinstance(source, np.ndarray) else read_waveform(source, sampling_rate=rate)
     step = round(_STEP * rate)
     count = min(1 + max(len(waveform) - length, 0) // step, _WINDOWS)
-    windows = [waveform[number * step :][:length] for number in range(count)]
+    windows = [front_end.used(waveform[number * step :]) for number in range(count)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "nothing was heard")  # windows are no recordings; `heard_sentence` tells
         answers = recognizer.predict(windows, sampling_rate=rate)

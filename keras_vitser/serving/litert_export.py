@@ -10,7 +10,7 @@ import numpy as np
 from keras_vitser.files import strict_json
 from keras_vitser.recognizer import CARD_FILE, SETTINGS_FILE, Recognizer
 from keras_vitser.serving.clip_graph import clip_function
-from keras_vitser.serving.dft_by_matrices import LogMelImageWithoutLoops
+from keras_vitser.serving.dft_by_matrices import without_loops
 
 
 def write_litert(recognizer: Recognizer, file: Path) -> None:
@@ -24,7 +24,7 @@ def write_litert(recognizer: Recognizer, file: Path) -> None:
 
     module = tf.Module()
     module.weights = [variable.value for variable in recognizer.network.variables]
-    front_end = LogMelImageWithoutLoops.from_config(recognizer.front_end.get_config())
+    front_end = without_loops(recognizer.front_end)
     function, _ = clip_function(recognizer.network, front_end)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, {"serving_default": function})

@@ -8,7 +8,7 @@ import numpy as np
 from keras_vitser.files import strict_json
 from keras_vitser.recognizer import Recognizer
 from keras_vitser.serving.clip_graph import clip_function
-from keras_vitser.serving.dft_by_matrices import DFTByMatrices
+from keras_vitser.serving.dft_by_matrices import without_rfft
 
 _OPSET = 18
 
@@ -25,7 +25,7 @@ def write_onnx(recognizer: Recognizer, file: Path, about: dict[str, Any], card: 
     import onnx
     import tf2onnx
 
-    front_end = DFTByMatrices.from_config(recognizer.front_end.get_config())
+    front_end = without_rfft(recognizer.front_end)
     function, waveform = clip_function(recognizer.network, front_end)
     model, _ = tf2onnx.convert.from_function(
         function, input_signature=[waveform], opset=_OPSET, custom_op_handlers={"Erfc": (_erfc, [])}

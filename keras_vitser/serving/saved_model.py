@@ -15,7 +15,7 @@ from keras_vitser.audio.hearing_graph import heard_shares
 from keras_vitser.audio.wav_graph import WavReader
 from keras_vitser.recognizer import NOT_FINITE, Recognizer
 from keras_vitser.serving.clip_graph import probabilities_of
-from keras_vitser.serving.dft_by_matrices import LogMelImageWithoutLoops
+from keras_vitser.serving.dft_by_matrices import without_loops
 
 # Measured on two cores with the paper's student, 8 clients at once: 89 clips/s, a loop of whole batches alone has 85.
 _LARGEST_BATCH = 32  # clips that are computed together; a larger request is divided
@@ -78,7 +78,7 @@ class _Graphs:
     def __init__(self, recognizer: Recognizer):
         self._network = recognizer.network
         # All clips of a batch at once, on all cores: a clip at a time, as the layer does it, served a third fewer.
-        self._front_end = LogMelImageWithoutLoops.from_config(recognizer.front_end.get_config())
+        self._front_end = without_loops(recognizer.front_end)
         self._labels = recognizer.labels
         self._reader = WavReader(recognizer.front_end.sampling_rate)
 
@@ -99,7 +99,6 @@ class _Graphs:
         """Each row checked by itself, then cut or padded to what the network hears."""
         import tensorflow as tf
 
-        length = self._front_end.clip_samples
         finite = tf.reduce_all(tf.math.is_finite(waveform), axis=1)
         row = tf.argmin(tf.pad(tf.cast(finite, tf.int32), [[0, 1]]))
         faults = [
@@ -111,8 +110,7 @@ class _Graphs:
             scale_fault(waveform, self._front_end.sampling_rate),
         ]
         with tf.control_dependencies([refuse(faults)]):
-            clips = tf.identity(waveform[:, :length])
-        return tf.pad(clips, [[0, 0], [0, length - tf.shape(clips)[1]]])
+            return self._front_end.fitted(tf.identity(waveform))
 
     def _answers(self, clips):
         import tensorflow as tf

@@ -87,7 +87,7 @@ def test_a_preset_holds_config_weights_labels_front_end_and_card(written):
     assert sorted(file.name for file in written.iterdir()) == FILES
     settings = json.loads((written / "recognizer.json").read_text())
     assert settings["labels"] == ["calm", "upset"]
-    assert (settings["front_end"]["top_db"], settings["sampling_rate"]) == (60.0, 16000)
+    assert (settings["front_end"]["config"]["top_db"], settings["sampling_rate"]) == (60.0, 16000)
     assert settings["sha256"] == {name: digest(written / name) for name in ("model.keras", "MODEL_CARD.md")}
     assert (written / "MODEL_CARD.md").read_text() == "# Calm or upset\n"
     with zipfile.ZipFile(written / "model.keras") as archive:

@@ -95,9 +95,9 @@ def test_every_batch_has_one_shape(recognizer, sounds, listed, monkeypatch):
     shapes = []
     probabilities = Recognizer.probabilities
 
-    def noting(self, waveforms):
-        shapes.append(waveforms.shape)
-        return probabilities(self, waveforms)
+    def noting(self, clips, lengths):
+        shapes.append(clips.shape)
+        return probabilities(self, clips, lengths)
 
     monkeypatch.setattr(Recognizer, "probabilities", noting)
     list(predict_stream(recognizer, listed(2 * BATCH + 3), folder=sounds))
@@ -197,8 +197,8 @@ def test_a_reader_that_is_left_early_reads_no_further():
 def test_an_answer_that_is_no_number_is_an_error_of_its_row(recognizer, sounds, listed, monkeypatch):
     paths = listed(3)
 
-    def probabilities(waveforms):
-        numbers = np.full((len(waveforms), len(recognizer.labels)), 1 / len(recognizer.labels), np.float32)
+    def probabilities(clips, lengths):
+        numbers = np.full((len(clips), len(recognizer.labels)), 1 / len(recognizer.labels), np.float32)
         numbers[1, 0] = np.nan
         return numbers
 
