@@ -7,8 +7,8 @@ from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.identity import recording_keys
 from keras_vitser.corpora.split import Example, Split
 from keras_vitser.corpora.unreadable import left_out_sentence, readable
-from keras_vitser.corpora.wording import listed
 from keras_vitser.errors import ProtocolError
+from keras_vitser.wording import listed
 
 
 def assemble(

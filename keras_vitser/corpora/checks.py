@@ -7,8 +7,8 @@ from typing import Any
 from keras_vitser.audio import COPIES
 from keras_vitser.audio.file_names import composed
 from keras_vitser.corpora.corpus import Corpus
-from keras_vitser.corpora.wording import did_you_mean, listed
 from keras_vitser.errors import ProtocolError
+from keras_vitser.wording import did_you_mean, listed
 
 
 def check_speakers_named(corpus: Corpus, protocol: str) -> None:

@@ -3,8 +3,8 @@
 from collections import defaultdict
 
 from keras_vitser.corpora.corpus import Corpus
-from keras_vitser.corpora.wording import listed
 from keras_vitser.errors import CorpusError
+from keras_vitser.wording import listed
 
 
 def refuse_labels_alike(corpus: Corpus) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from keras_vitser.audio.file_names import composed, existing_path
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.reading import absolute
-from keras_vitser.corpora.wording import listed
 from keras_vitser.errors import CorpusError
+from keras_vitser.wording import listed
 
 LAYOUT = "a CSV with the header path,label,speaker (speaker optional); paths start from the CSV's folder"
 TERMS = "your own recordings: their terms are yours to know"

@@ -17,8 +17,8 @@ from keras_vitser.corpora.choosing import dealt_speakers, shuffled, stratified
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.split import Example, Split
 from keras_vitser.corpora.unreadable import readable
-from keras_vitser.corpora.wording import did_you_mean
 from keras_vitser.errors import ProtocolError
+from keras_vitser.wording import did_you_mean
 
 __all__ = [
     "COPIES",

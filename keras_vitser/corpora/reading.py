@@ -9,8 +9,8 @@ from typing import NamedTuple
 from keras_vitser.audio.file_names import existing_path
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.suffixes import AV_SUFFIXES, said_of, sound_suffixes
-from keras_vitser.corpora.wording import listed
 from keras_vitser.errors import CorpusError
+from keras_vitser.wording import listed
 
 DEEPEST_LEVEL = 3  # folder above the corpus, corpus, speaker: nothing published lies deeper
 

@@ -9,8 +9,8 @@ from keras_vitser.corpora import crema_d, demo, emodb, folder, manifest, ravdess
 from keras_vitser.corpora.corpus import Corpus
 from keras_vitser.corpora.labels import refuse_labels_alike
 from keras_vitser.corpora.reading import absolute
-from keras_vitser.corpora.wording import did_you_mean
 from keras_vitser.errors import CorpusError
+from keras_vitser.wording import did_you_mean
 
 _READERS = {
     "savee": savee,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_vitser.corpora.wording import listed
+from keras_vitser.wording import listed
 
 SOUND_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"},

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.split import Example
-from keras_vitser.corpora.wording import listed
 from keras_vitser.errors import UnreadableRecordingsError
+from keras_vitser.wording import listed
 
 _MOST_NAMED = 20
 _TO_DO = "Mend or delete them, or leave them out with --leave-out-unreadable (in a config: corpus.leave_out_unreadable)"

@@ -1,6 +1,5 @@
 """Where in a network features are taken, and the one model that gives logits and features together."""
 
-import difflib
 import inspect
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_vitser.errors import DistillationError
+from keras_vitser.wording import nearest
 
 _OF_THE_CALL = {("feature_map",), ("logits",)}
 _PROBABILITIES = ("softmax", "sigmoid")
@@ -191,8 +191,8 @@ class _Tapped:
 
     def _unknown(self, name):
         names = [*getattr(self._network, "taps", {}), *self._outputs]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        near = nearest(name, names)
+        hint = f"; did you mean {near!r}?" if near else ";"
         return f"{name!r} is no layer of {self._network.name!r}{hint} its layers are {', '.join(names)}"
 
 

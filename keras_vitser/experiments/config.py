@@ -1,6 +1,5 @@
 """The one schema of an experiment. A YAML file states what differs from these defaults, the paper's values."""
 
-import difflib
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -10,6 +9,7 @@ from keras_vitser.audio import COPIES, SAMPLING_RATE
 from keras_vitser.audio.frames import clip_samples, frame_count
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments.layered_yaml import set_value
+from keras_vitser.wording import nearest
 
 SPACE = "tuning.space"
 _WITHOUT_SPACE = {SPACE: None}
@@ -331,9 +331,7 @@ class Config(Section):
         for key, domain in (self.tuning.space or {}).items():
             known = self._searchable_keys()
             if key not in known:
-                nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-                raise ValueError(f"tuning.space: unknown key {key!r}; {hint}Known here are {', '.join(known)}")
+                raise ValueError(f"tuning.space: {_unknown(key, key, known)}")
             for value in _values_to_check(key, domain):
                 try:
                     taken = self._with({key: value} | _WITHOUT_SPACE).value_at(key)
@@ -421,11 +419,15 @@ def _explain(problem: dict[str, Any]) -> str:
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(place[:-1])
-        nearest = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        return f"unknown key {key!r}; {hint}Known here are {', '.join(known)}"
+        return _unknown(key, place[-1], known)
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key or 'the whole'}: {message}. Received: {problem['input']!r}" if key else message
+
+
+def _unknown(key: str, given: str, known: list[str]) -> str:
+    near = nearest(given, known)
+    hint = f"did you mean {near!r}? " if near else ""
+    return f"unknown key {key!r}; {hint}Known here are {', '.join(known)}"
 
 
 def _known_keys(place: list[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Config files: found by path or shipped name, layered, overridden, checked; and their JSON schema."""
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,10 @@ from keras_vitser.experiments.layered_yaml import (
     set_value,
     with_comments,
 )
+from keras_vitser.wording import nearest
 
 DEFAULT, OVERRIDE, GIVEN = "default", "override", "given"
+_NEAR = 0.6  # likeness of a path to a name that is meant
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def config_path(source: str | os.PathLike) -> Path:
     shipped = _shipped()
     if path.as_posix() in shipped:
         return shipped[path.as_posix()]
-    nearest = _nearest_name(path, shipped)
-    hint = f" Did you mean {nearest!r}?" if nearest else ""
+    near = _nearest_name(path, shipped)
+    hint = f" Did you mean {near!r}?" if near else ""
     raise ConfigError(
         f"{source}: there is no such config file, and no shipped config of that name.{hint} "
         f"Shipped are {', '.join(shipped)}"
@@ -158,12 +159,11 @@ def _shipped() -> dict[str, Path]:
 
 def _nearest_name(path: Path, shipped: dict[str, Path]) -> str | None:
     """The name most like a path, as a whole or by its last part."""
-    whole = difflib.get_close_matches(path.with_suffix("").as_posix() if path.name else "", shipped, n=1)
-    if whole:
-        return whole[0]
+    if whole := nearest(path.with_suffix("").as_posix() if path.name else "", shipped, cutoff=_NEAR):
+        return whole
     by_last_part = {name.rpartition("/")[2]: name for name in reversed(shipped)}
-    last = difflib.get_close_matches(path.stem, by_last_part, n=1)
-    return by_last_part[last[0]] if last else None
+    last = nearest(path.stem, by_last_part, cutoff=_NEAR)
+    return by_last_part[last] if last else None
 
 
 def _shipped_folders() -> list[Path]:

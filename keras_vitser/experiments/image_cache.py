@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -28,6 +27,7 @@ import keras
 import numpy as np
 
 from keras_vitser.audio import Augmentation, augment, read_waveform
+from keras_vitser.audio.reading_ahead import read_ahead
 from keras_vitser.corpora import Clip, Example
 from keras_vitser.errors import AudioError, CorpusError, KerasViTSERError
 from keras_vitser.files import whole_file
@@ -149,16 +149,7 @@ class ImageCache:
 
     def _waveforms(self, examples: Iterator[Example], read: Callable[[Example], Any] | None = None) -> Iterator[Any]:
         """The waveforms in order, read in threads and not further ahead than `_READ_AHEAD`."""
-        read = read or self._waveform
-        with ThreadPoolExecutor(_READERS) as pool:
-            ahead = deque(pool.submit(read, example) for example in islice(examples, _READ_AHEAD))
-            try:
-                while ahead:
-                    waveform = ahead.popleft().result()
-                    ahead.extend(pool.submit(read, example) for example in islice(examples, 1))
-                    yield waveform
-            finally:
-                pool.shutdown(cancel_futures=True)
+        return read_ahead(read or self._waveform, examples, _READERS, _READ_AHEAD)
 
     def _waveform_or_reason(self, example: Example) -> np.ndarray | KerasViTSERError:
         try:

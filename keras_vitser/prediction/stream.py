@@ -1,16 +1,14 @@
 """Paths in, answers out, a batch at a time: threads decode the next batch while the network hears this one."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_vitser.audio import from_first_sound, heard_share, read_waveform
+from keras_vitser.audio.reading_ahead import read_ahead
 from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import AudioError, NoSamplesError
 from keras_vitser.layers import FrontEnd
@@ -85,26 +83,6 @@ def answered(
             rounded = tuple(round(float(number), 6) for number in numbers)
             seconds = round(len(samples) / front_end.sampling_rate, 3)
             yield Row(row.path, label, rounded, seconds, is_cut, heard=row.heard)
-
-
-def read_ahead(read: Callable[[str], Any], paths: Iterable[str], readers: int, ahead: int) -> Iterator[Any]:
-    """What `read` makes of each path, in their order; threads work on at most `ahead` that were not yet asked for.
-
-    Example:
-        >>> list(read_ahead(str.upper, ["a", "b", "c"], readers=2, ahead=2))
-        ['A', 'B', 'C']
-    """
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="read")
-    pending = deque()
-    try:
-        for path in paths:
-            pending.append(pool.submit(read, path))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def telling_of_unheard(rows: Iterable[Row], seconds: float, skip_silence: bool) -> Iterator[Row]:

@@ -1,7 +1,5 @@
 """Any number of recordings, a few at a time."""
 
-import threading
-import time
 import tracemalloc
 import unicodedata
 import warnings
@@ -12,7 +10,7 @@ import soundfile
 import soxr
 
 from keras_vitser.prediction import manifest_paths, predict_stream
-from keras_vitser.prediction.stream import BATCH, read_ahead
+from keras_vitser.prediction.stream import BATCH
 from keras_vitser.recognizer import Recognizer
 from tests.audio.unheard_sounds import lsb_noise
 from tests.experiments.made_up import chirp
@@ -160,37 +158,6 @@ def test_memory_does_not_grow_with_the_list(recognizer, sounds):
     peak(2 * BATCH)
     short, long = peak(200), peak(6000)
     assert long - short < 1_000_000
-
-
-@pytest.mark.backends("torch")
-def test_reading_ahead_is_bounded_and_keeps_the_order():
-    begun, taken, lock, furthest = 0, 0, threading.Lock(), 0
-
-    def read(number):
-        nonlocal begun, furthest
-        with lock:
-            begun += 1
-            furthest = max(furthest, begun - taken)
-        time.sleep(0.002 * (number % 3))
-        return number
-
-    for number in read_ahead(read, range(60), readers=4, ahead=5):
-        assert number == taken
-        time.sleep(0.001)
-        with lock:
-            taken += 1
-    assert taken == 60
-    assert 1 < furthest <= 5 + 1
-
-
-@pytest.mark.backends("torch")
-def test_a_reader_that_is_left_early_reads_no_further():
-    read = []
-    reads = read_ahead(lambda number: read.append(number), range(1000), readers=2, ahead=4)
-    next(reads)
-    reads.close()
-    assert len(read) <= 5
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_")]
 
 
 @pytest.mark.backends("torch")
