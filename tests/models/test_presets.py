@@ -14,9 +14,10 @@ import pytest
 
 from keras_vitser.errors import KerasViTSERError, ModelFolderError, PresetError
 from keras_vitser.layers import LogMelImage
-from keras_vitser.models import ViTSER, presets
+from keras_vitser.models import ViTSER, front_ends, presets, register_front_end
 from keras_vitser.models.presets import NamedPreset, preset_folder
 from keras_vitser.recognizer import Provenance, Recognizer
+from tests.front_ends import Energies
 from tests.requirements import require
 
 pytestmark = pytest.mark.backends("tensorflow")
@@ -377,3 +378,13 @@ def test_a_snapshot_may_link_into_its_own_repository_only(hubs, written, tmp_pat
     (snapshot / "MODEL_CARD.md").symlink_to(tmp_path / "a1")
     with pytest.raises(PresetError, match="is a link out of the preset's folder"):
         preset_folder("hf://user/repo")
+
+
+def test_a_front_end_that_is_not_ours_is_refused_even_where_it_is_registered(folder, monkeypatch):
+    monkeypatch.setattr(front_ends, "_registered", {})
+    register_front_end(Energies)
+    path = folder / "recognizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"front_end": front_ends.saved_front_end(Energies())}))
+    rehash(folder)
+    with pytest.raises(ModelFolderError, match=r"names the front end 'tests>Energies'.*presets take no others"):
+        Recognizer.from_preset(folder)
