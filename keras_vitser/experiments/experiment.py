@@ -464,6 +464,7 @@ class _Experiment:
     def _write_pictures_and_report(self, scores: dict[str, Scores]) -> None:
         split, folder = self.split, self.folder
         names = list(split.corpus.labels)
+        folder.figures.mkdir(exist_ok=True)  # an empty folder may have got lost as the run was copied
         pictures = {}
         for role, values in scores.items():
             title = f"{_said(role).capitalize()}, {split.protocol}" + (" (leaky)" if split.leaky else "")
