@@ -30,11 +30,11 @@ timed = start=$$(date +%s); $(2); status=$$?; seconds=$$(($$(date +%s) - start))
 jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(1:%=test-%)); \
 	$(BIN)/python tests/total.py $(1:%=$(RESULTS)/%.xml) && [ $$status = 0 ]
-# In minutes, each beside another: 4, 5, 3, 3 (7.5 in all), after 3 of installing. Of TensorFlow's two the first is the
+# In minutes, each beside another: 5, 5, 3, 4 (9 in all), after 2.5 of installing. Of TensorFlow's two the first is the
 # rooms that train.
 TESTS := training tensorflow jax torch
 TRAINING := tests/distillation tests/experiments
-# The first two together 28, then 10, 4, 4, 0, after 3 of installing.
+# In minutes, each beside another: 20, 7, 10, 4, 3, 0 (23 in all), after 2.5 of installing.
 MORE := more-tensorflow notebooks more-jax more-torch tfio kserve
 
 # Two processes at a time, which should not fight for two cores with many threads each.
