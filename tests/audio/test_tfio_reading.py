@@ -184,8 +184,8 @@ def test_files_that_are_not_as_they_should_be_are_judged_as_by_the_reader(tmp_pa
             np.testing.assert_allclose(given, case.samples, rtol=0, atol=STEP, err_msg=name)
         else:
             assert isinstance(given, str), name
-            words = [case.words, case.graph_words if in_graph else None]
-            assert any(said in given for said in words if said), name
+            by_graph = in_graph and case.graph_words and case.data.startswith(b"RIFF")
+            assert (case.graph_words if by_graph else case.words) in given, name
 
 
 @pytest.mark.backends("tensorflow")
