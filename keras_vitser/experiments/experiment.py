@@ -298,7 +298,7 @@ def _given_networks(config: Config, front_end: FrontEnd) -> dict[str, _Given]:
         folder = Path(path) / ("teacher" if role == "teacher" else "model")
         folder = folder if folder.is_dir() else Path(path)
         recognizer = Recognizer.load(folder)
-        trained_with, now = _settings(recognizer.front_end), _settings(front_end)
+        trained_with, now = recognizer.front_end.settings(), front_end.settings()
         if trained_with != now:
             names = now.keys() | trained_with.keys()
             differing = ", ".join(sorted(name for name in names if now.get(name) != trained_with.get(name)))
@@ -506,8 +506,3 @@ def _first_answers(split: Split, probabilities: np.ndarray) -> tuple[Answered, .
 
 def _said(role: str) -> str:
     return role.replace("_", " ")
-
-
-def _settings(front_end: FrontEnd) -> dict[str, Any]:
-    settings = {key: value for key, value in front_end.get_config().items() if key not in ("name", "dtype")}
-    return {"class": keras.saving.get_registered_name(type(front_end)), **settings}

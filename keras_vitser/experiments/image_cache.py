@@ -62,10 +62,8 @@ class ImageCache:
         self.front_end = front_end
         self.augmentation = augmentation or Augmentation()
         self.seed = seed
-        config = {key: value for key, value in front_end.get_config().items() if key not in ("name", "dtype")}
-        name = keras.saving.get_registered_name(type(front_end))
         self._shape = tuple(front_end.output_spec.shape[1:])
-        self._settings = _digest(_FORMAT, name, config, keras.backend.backend())
+        self._settings = _digest(_FORMAT, front_end.settings(), keras.backend.backend())
         self._folder = Path(folder) / "images" / self._settings[:16]
 
     def images(self, examples: Sequence[Example], progress: Callable[[int, int], None] | None = None) -> np.ndarray:

@@ -48,6 +48,17 @@ class FrontEnd(keras.layers.Layer):
         """Seconds of a recording that are used, or `None` for all."""
         return None if self.clip_samples is None else self.clip_samples / self.sampling_rate
 
+    def settings(self) -> dict[str, Any]:
+        """Class and arguments but for name and dtype: what makes two front ends the same.
+
+        Example:
+            >>> from keras_vitser.layers import LogMelImage
+            >>> LogMelImage(name="a").settings() == LogMelImage(name="b").settings()
+            True
+        """
+        config = {key: value for key, value in self.get_config().items() if key not in ("name", "dtype")}
+        return {"class": keras.saving.get_registered_name(type(self)), **config}
+
     def used(self, waveform: np.ndarray) -> np.ndarray:
         """The part of a recording that is used, a view: its beginning, or all of it.
 
