@@ -63,7 +63,8 @@ def _probabilities(file: Path, clips: list[Clip], recognizer: Recognizer) -> np.
     front_end, parts = recognizer.front_end, []
     for start in range(0, len(clips), _CHUNK):
         chunk = clips[start : start + _CHUNK]
-        read = [front_end.used(read_waveform(clip.path, sampling_rate=front_end.sampling_rate)) for clip in chunk]
-        clips_read, _ = front_end.clips(read)
-        parts.append(litert_probabilities(file, clips_read))
+        # Copies: views would keep long recordings in memory.
+        read = (read_waveform(clip.path, sampling_rate=front_end.sampling_rate) for clip in chunk)
+        batch, _ = front_end.clips([front_end.used(waveform).copy() for waveform in read])
+        parts.append(litert_probabilities(file, batch))
     return np.concatenate(parts)
