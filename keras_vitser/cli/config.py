@@ -39,7 +39,7 @@ def show(
     origins = {key: "command line" if origin == OVERRIDE else origin for key, origin in resolved.origins.items()}
     resolved = dataclasses.replace(resolved, origins=origins)
     if as_json:
-        answer = {"config": resolved.config.model_dump(mode="json", by_alias=True), "origins": origins}
+        answer = {"config": resolved.config.plain_values(), "origins": origins}
         print(strict_json(answer, ensure_ascii=False))
         return
     print(resolved.to_yaml(), end="")

@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +18,6 @@ _CELL = 0.55  # inches a class
 _WIDEST = 13.2  # inches; a wider picture is shrunk by the page until nobody can read it
 _CHARACTER = 0.085  # inches, of the default font at 10 points
 _NAME_LENGTH = 22  # characters a line of a class name
-_STAGES = {
-    "teacher": "(a) teacher",
-    "matching": "(b) matching",
-    "student": "(c) student",
-    "student_alone": "student alone",
-}
 _LOSSES = {
     "loss": ("total loss", "0.55"),
     "label_loss": ("label loss", "C0"),
@@ -78,38 +72,45 @@ def confusion_figure(scores: Scores, label_names: Sequence[str], title: str) -> 
     return figure
 
 
-def learning_curves_figure(progress: list[dict[str, Any]]) -> "Figure":
+def learning_curves_figure(
+    progress: list[dict[str, Any]], stages: Mapping[str, tuple[str, str]] | None = None
+) -> "Figure":
     """Losses and accuracies by epoch, a column a stage: losses above, accuracies below.
 
     Args:
-        progress: Rows of a run's `progress.jsonl`: `stage` (`teacher`, `matching`, `student` or `student_alone`),
-            `epoch` from 1, and any of `loss`, `label_loss`, `feature_loss`, `validation_loss`
-            (nats or L1), `accuracy`, `validation_weighted_accuracy` and
+        progress: Rows of a run's `progress.jsonl`: `stage`, `epoch` from 1, and any of `loss`, `label_loss`,
+            `feature_loss`, `validation_loss` (nats or L1), `accuracy`, `validation_weighted_accuracy` and
             `validation_unweighted_accuracy` (0..1). What a row lacks is not drawn.
+        stages: By name, the title of each stage and what its `loss` is where it has no parts (`label_loss`,
+            `feature_loss`), or `""` for a sum; they are drawn in this order. Defaults to those of the rows, by their
+            names.
 
     Raises:
         ValueError: No row belongs to a known stage.
 
     Example:
         >>> rows = [{"stage": "teacher", "epoch": 1, "loss": 2.0}, {"stage": "teacher", "epoch": 2, "loss": 1.0}]
-        >>> [axes.get_title() for axes in learning_curves_figure(rows).axes]
+        >>> [axes.get_title() for axes in learning_curves_figure(rows, {"teacher": ("(a) teacher", "label_loss")}).axes]
         ['(a) teacher']
     """
-    rows_of = {stage: [row for row in progress if row["stage"] == stage] for stage in _STAGES}
-    stages = [stage for stage, rows in rows_of.items() if rows]
-    if not stages:
+    if stages is None:
+        stages = {row["stage"]: (row["stage"], "") for row in progress}
+    rows_of = {stage: [row for row in progress if row["stage"] == stage] for stage in stages}
+    drawn = [stage for stage, rows in rows_of.items() if rows]
+    if not drawn:
         raise ValueError(
-            f"`progress` must hold rows of the stages {', '.join(_STAGES)}. "
+            f"`progress` must hold rows of the stages {', '.join(stages)}. "
             f"Received: {len(progress)} rows of {sorted({str(row['stage']) for row in progress})}"
         )
     has_accuracies = any(key in row for row in progress for key in _ACCURACIES)
     height = 2 if has_accuracies else 1
-    figure = new_figure((min(4.4 * len(stages), _WIDEST), 3.2 * height))
-    grid = figure.add_gridspec(height, len(stages))
-    for column, stage in enumerate(stages):
+    figure = new_figure((min(4.4 * len(drawn), _WIDEST), 3.2 * height))
+    grid = figure.add_gridspec(height, len(drawn))
+    for column, stage in enumerate(drawn):
         axes = figure.add_subplot(grid[0, column])
-        axes.set_title(_STAGES[stage])
-        _curves(axes, rows_of[stage], _losses_of(rows_of[stage], stage))
+        title, loss = stages[stage]
+        axes.set_title(title)
+        _curves(axes, rows_of[stage], _losses_of(rows_of[stage], loss))
         axes.update_datalim([(1, 0)])
         axes.autoscale_view()
         axes.set_ylim(bottom=0)
@@ -134,7 +135,8 @@ def save_figure(figure: "Figure", path: str | os.PathLike) -> None:
         >>> import tempfile
         >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "curves.png"
-        >>> save_figure(learning_curves_figure([{"stage": "teacher", "epoch": 1, "loss": 2.0}]), path)
+        >>> rows = [{"stage": "teacher", "epoch": 1, "loss": 2.0}]
+        >>> save_figure(learning_curves_figure(rows, {"teacher": ("(a) teacher", "label_loss")}), path)
         >>> path.read_bytes()[1:4]
         b'PNG'
     """
@@ -159,14 +161,13 @@ def _score_lines(scores: Scores) -> list[str]:
     ]
 
 
-def _losses_of(rows, stage):
+def _losses_of(rows, loss):
     """The losses to draw; of a sum with one part, the part only."""
     parts = [key for key in ("label_loss", "feature_loss") if any(key in row for row in rows)]
     if len(parts) == 1:
         return {key: curve for key, curve in _LOSSES.items() if key != "loss"}
-    if not parts and stage != "student":
-        part = "feature_loss" if stage == "matching" else "label_loss"
-        return {**_LOSSES, "loss": _LOSSES[part]}
+    if not parts and loss:
+        return {**_LOSSES, "loss": _LOSSES[loss]}
     return _LOSSES
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.layered_yaml import leaves
-from keras_vitser.experiments.run_folder import ROLES, RunFolder
+from keras_vitser.experiments.run_folder import RunFolder, scored
 
 _SCORES = ("unweighted_accuracy", "weighted_accuracy", "macro_f1", "clips", "chance")
 _ENVIRONMENT = ("keras_vitser", "git_commit", "backend", "python", "system")
@@ -19,7 +19,7 @@ class Comparison:
     Attributes:
         runs: Names of the run folders.
         config: The values of the config that differ, by dotted key.
-        scores: By role (`teacher`, `student`, `student_alone`), the scores of each run: `unweighted_accuracy`,
+        scores: By role (`teacher`, `student`, ...), the scores of each run: `unweighted_accuracy`,
             `weighted_accuracy`, `macro_f1` (0..1), `clips`, `chance`, `protocol`, `leaky`.
         split: By part, the number of its examples in each run, and of those that both have; only parts that differ.
         not_comparable: Why the scores cannot be compared, or `""`.
@@ -86,8 +86,7 @@ def _scores(folders: list[RunFolder]) -> dict[str, tuple[dict[str, Any] | None, 
     metrics = [folder.read_json("metrics.json") if folder.finished else {} for folder in folders]
     return {
         role: tuple(_scores_of(values, role) for values in metrics)
-        for role in ROLES
-        if any(role in values for values in metrics)
+        for role in dict.fromkeys(role for values in metrics for role in scored(values))
     }
 
 

@@ -1,6 +1,6 @@
 """The one schema of an experiment. A YAML file states what differs from these defaults, the paper's values."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
@@ -9,10 +9,11 @@ from keras_vitser.audio import COPIES, SAMPLING_RATE
 from keras_vitser.audio.frames import clip_samples, frame_count
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments.layered_yaml import set_value
-from keras_vitser.wording import nearest
+from keras_vitser.wording import did_you_mean, nearest
 
 SPACE = "tuning.space"
 _WITHOUT_SPACE = {SPACE: None}
+_LAST = ("tuning", "tracking", "seed")  # behind the sections of a system
 
 Count = Annotated[int, Field(ge=1)]
 Channels = Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -277,14 +278,111 @@ class TuningSection(Section):
     Unset: patch width and depth."""
 
 
-class Config(Section):
-    """A whole experiment: what `keras-vitser train` needs but for the place of the recordings.
+class Common(Section):
+    """What the configs of all systems share. A subclass has the sections of a front end, of networks and of stages.
+
+    Example:
+        >>> Config().system
+        'vit_ser'
+    """
+
+    system: str = "vit_ser"
+    """What is trained: its front end, its networks, and in which stages."""
+    corpus: CorpusSection = CorpusSection()
+    """The recordings."""
+    protocol: ProtocolSection = ProtocolSection()
+    """How they are split into training, validation and test."""
+    augmentation: AugmentationSection = AugmentationSection()
+    """Copies of the training clips."""
+    tuning: TuningSection = TuningSection()
+    """What `keras-vitser tune` searches."""
+    tracking: TrackingSection = TrackingSection()
+    """Where MLflow writes."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the split, the copies, the order and the weights."""
+
+    @model_validator(mode="after")
+    def _search_space(self):
+        for key, domain in (self.tuning.space or {}).items():
+            known = self._searchable_keys()
+            if key not in known:
+                raise ValueError(f"tuning.space: {_unknown(key, key, known)}")
+            for value in _values_to_check(key, domain):
+                try:
+                    taken = self._with({key: value} | _WITHOUT_SPACE).value_at(key)
+                except ValidationError as error:
+                    raise ValueError(
+                        f"tuning.space.{key}: {value!r} is not possible ({explain(error, type(self))})"
+                    ) from None
+                step = getattr(domain, "step", None)
+                if isinstance(taken, int) and step is not None and step % 1:
+                    raise ValueError(f"tuning.space.{key}: step must be a whole number. Received: {step!r}")
+        return self
+
+    def _searchable_keys(self) -> list[str]:
+        """The keys that a search may vary, those of its network."""
+        return []
+
+    def value_at(self, key: str) -> Any:
+        """The value of a dotted key.
+
+        Example:
+            >>> Config().value_at("student.depth")
+            3
+        """
+        value: Any = self
+        for part in key.split("."):
+            value = getattr(value, part)
+        return value
+
+    def with_values(self, values: dict[str, Any]) -> Self:
+        """This config with other values, by dotted key as in `tuning.space`.
+
+        Args:
+            values: Values by key.
+
+        Raises:
+            ConfigError: A value is not possible.
+
+        Example:
+            >>> Config().with_values({"student.patch_width": 4}).student.patch_size
+            (128, 4)
+        """
+        try:
+            return self._with(values)
+        except ValidationError as error:
+            raise ConfigError(explain(error, type(self))) from None
+
+    def _with(self, values: dict[str, Any]) -> Self:
+        changed = self.model_dump(by_alias=True)
+        for key, value in values.items():
+            set_value(changed, *self._as_stated(key, value))
+        return type(self).model_validate(changed)
+
+    def _as_stated(self, key: str, value: Any) -> tuple[str, Any]:
+        """A key that can be searched and its value, as they stand in a config."""
+        return key, value
+
+    def to_yaml(self) -> str:
+        """The config as YAML, every value spelled out; `load_config` reads it back."""
+        return yaml.safe_dump(self.plain_values(), sort_keys=False, allow_unicode=True)
+
+    def plain_values(self) -> dict[str, Any]:
+        """Every value as JSON has it, in the order in which a run uses them."""
+        values = self.model_dump(mode="json", by_alias=True)
+        return {key: values[key] for key in sorted(values, key=lambda key: key in _LAST)}
+
+
+class Config(Common):
+    """A whole experiment with ViT-SER: what `keras-vitser train` needs but for the place of the recordings.
 
     Example:
         >>> Config().stages.student.alpha
         10.0
     """
 
+    system: Literal["vit_ser"] = "vit_ser"
+    """What is trained: ViT-SER, teacher and student, in three stages."""
     corpus: CorpusSection = CorpusSection()
     """The recordings."""
     protocol: ProtocolSection = ProtocolSection()
@@ -299,12 +397,6 @@ class Config(Section):
     """The smaller network, which is shipped."""
     stages: StagesSection = StagesSection()
     """Training."""
-    tuning: TuningSection = TuningSection()
-    """What `keras-vitser tune` searches."""
-    tracking: TrackingSection = TrackingSection()
-    """Where MLflow writes."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of the split, the copies, the order and the weights."""
 
     @model_validator(mode="after")
     def _patches_fill_the_image(self):
@@ -326,22 +418,6 @@ class Config(Section):
             raise ValueError("stages.compare_alone: no epoch trains the student alone; raise stages.student.epochs")
         return self
 
-    @model_validator(mode="after")
-    def _search_space(self):
-        for key, domain in (self.tuning.space or {}).items():
-            known = self._searchable_keys()
-            if key not in known:
-                raise ValueError(f"tuning.space: {_unknown(key, key, known)}")
-            for value in _values_to_check(key, domain):
-                try:
-                    taken = self._with({key: value} | _WITHOUT_SPACE).value_at(key)
-                except ValidationError as error:
-                    raise ValueError(f"tuning.space.{key}: {value!r} is not possible ({explain(error)})") from None
-                step = getattr(domain, "step", None)
-                if isinstance(taken, int) and step is not None and step % 1:
-                    raise ValueError(f"tuning.space.{key}: step must be a whole number. Received: {step!r}")
-        return self
-
     def _searchable_keys(self) -> list[str]:
         role = self.tuning.network
         network = [name for name in NetworkSection.model_fields if name != "patch_size"]
@@ -357,49 +433,44 @@ class Config(Section):
         """The value of a dotted key; that of `ROLE.patch_width` is the second number of `ROLE.patch_size`.
 
         Example:
-            >>> Config().value_at("student.depth"), Config().value_at("student.patch_width")
-            (3, 1)
+            >>> Config().value_at("student.patch_width")
+            1
         """
-        value: Any = self
-        for part in key.split("."):
-            value = value.patch_size[1] if part == "patch_width" else getattr(value, part)
-        return value
+        section, _, name = key.rpartition(".")
+        return getattr(self, section).patch_size[1] if name == "patch_width" else super().value_at(key)
 
-    def with_values(self, values: dict[str, Any]) -> "Config":
-        """This config with other values, by dotted key as in `tuning.space`.
-
-        Args:
-            values: Values by key.
-
-        Raises:
-            ConfigError: A value is not possible.
-
-        Example:
-            >>> Config().with_values({"student.patch_width": 4}).student.patch_size
-            (128, 4)
-        """
-        try:
-            return self._with(values)
-        except ValidationError as error:
-            raise ConfigError(explain(error)) from None
-
-    def _with(self, values: dict[str, Any]) -> "Config":
-        changed = self.model_dump(by_alias=True)
-        for key, value in values.items():
-            section, _, name = key.rpartition(".")
-            if name == "patch_width":
-                key, value = f"{section}.patch_size", (getattr(self, section).patch_size[0], value)
-            set_value(changed, key, value)
-        return Config.model_validate(changed)
-
-    def to_yaml(self) -> str:
-        """The config as YAML, every value spelled out; `load_config` reads it back."""
-        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
+    def _as_stated(self, key: str, value: Any) -> tuple[str, Any]:
+        section, _, name = key.rpartition(".")
+        if name == "patch_width":
+            return f"{section}.patch_size", (getattr(self, section).patch_size[0], value)
+        return key, value
 
 
-def explain(error: ValidationError) -> str:
+CONFIGS: dict[str, type[Common]] = {"vit_ser": Config}
+"""The configs by the name of their system; importing Keras is not needed to check one."""
+
+
+def config_class(values: dict[str, Any]) -> type[Common]:
+    """The class that a config's values belong to, by its key `system`.
+
+    Raises:
+        ConfigError: There is no such system.
+
+    Example:
+        >>> config_class({}).__name__
+        'Config'
+    """
+    name = values.get("system", "vit_ser")
+    if not isinstance(name, str) or name not in CONFIGS:
+        raise ConfigError(
+            f"system: must be one of {', '.join(CONFIGS)}. Received: {name!r}.{did_you_mean(name, CONFIGS)}"
+        )
+    return CONFIGS[name]
+
+
+def explain(error: ValidationError, config: type[Common] | None = None) -> str:
     """What is wrong with a config, in one line, with the nearest known key for each unknown one."""
-    return "; ".join(_explain(problem) for problem in error.errors())
+    return "; ".join(_explain(problem, config or Config) for problem in error.errors())
 
 
 def _values_to_check(key: str, domain: "list | ValueRange") -> list[Any]:
@@ -412,13 +483,13 @@ def _values_to_check(key: str, domain: "list | ValueRange") -> list[Any]:
     return [domain.low, domain.high]
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: dict[str, Any], config: type[Common]) -> str:
     place = [str(part) for part in problem["loc"]]
     if place[:2] == SPACE.split("."):
         place[3:4] = []  # which kind of domain it was taken for
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(place[:-1])
+        known = _known_keys(place[:-1], config)
         return _unknown(key, place[-1], known)
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key or 'the whole'}: {message}. Received: {problem['input']!r}" if key else message
@@ -430,8 +501,8 @@ def _unknown(key: str, given: str, known: list[str]) -> str:
     return f"unknown key {key!r}; {hint}Known here are {', '.join(known)}"
 
 
-def _known_keys(place: list[str]) -> list[str]:
-    section: type[BaseModel] = Config
+def _known_keys(place: list[str], config: type[Common]) -> list[str]:
+    section: type[BaseModel] = config
     if place[:2] == SPACE.split("."):
         return list(ValueRange.model_fields)
     for part in place:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from keras_vitser.errors import ConfigError
-from keras_vitser.experiments.config import SPACE, Config, explain
+from keras_vitser.experiments.config import SPACE, Common, Config, config_class, explain
 from keras_vitser.experiments.layered_yaml import (
     Line,
     leaf_of,
@@ -40,7 +40,7 @@ class Resolved:
 
     def to_yaml(self) -> str:
         """The config as YAML, every value spelled out and its origin beside it; `load_config` reads it back."""
-        return with_comments(self.config.model_dump(mode="json", by_alias=True), self.origins)
+        return with_comments(self.config.plain_values(), self.origins)
 
 
 def load_config(source: "str | os.PathLike | Config | None" = None, overrides: dict[str, Any] | None = None) -> Config:
@@ -87,7 +87,7 @@ def resolve_config(
         ('override', 'default')
     """
     name = "the config"
-    if isinstance(source, Config):
+    if isinstance(source, Common):
         values = source.model_dump(by_alias=True)
         lines = same_keys(values, GIVEN)
     elif source is None:
@@ -102,10 +102,11 @@ def resolve_config(
             value, origin = {**_space(values), searched: value}, {**_space(lines), searched: origin}
         set_value(values, key, value)
         set_value(lines, key, origin)
+    cls = config_class(values)
     try:
-        config = Config.model_validate(values)
+        config = cls.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{name}: " + explain(error)) from None
+        raise ConfigError(f"{name}: " + explain(error, cls)) from None
     places = [place for place, _ in leaves(config.model_dump(by_alias=True))]
     return Resolved(config, {".".join(place): _origin(leaf_of(lines, place)) for place in places})
 

@@ -9,9 +9,9 @@ from keras_vitser.experiments import run_tracking
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.run_folder import RunFolder
+from keras_vitser.experiments.systems import Stage, stages_to, system_of
 
 _HIGHEST_ADVISED = 1e-4
-_ALONE = "student_alone"  # has the settings of stage student, which has ended by then
 
 
 def standing(folder: RunFolder, config: Config) -> Divergence | None:
@@ -22,18 +22,15 @@ def standing(folder: RunFolder, config: Config) -> Divergence | None:
     return None
 
 
-def diverged_error(folder: RunFolder, error: DivergedError) -> DivergedError:
+def diverged_error(folder: RunFolder, config: Config, error: DivergedError) -> DivergedError:
     """The error of a stage, with what to do."""
     if error.learning_rate is None:
         return error.advising(
             "the weights that it began with, or the recordings, are to blame; begin a new run, with a lower learning "
             "rate of the stage before"
         )
-    if error.stage == _ALONE:
-        return error.advising(
-            "the student alone learns by the settings of stage student, which has ended; begin a new run, with a lower "
-            f"{_key('student')} or with stages.compare_alone=false"
-        )
+    if advice := _stage(config, error.stage).no_other_rate:
+        return error.advising(advice)
     lower, path = min(error.learning_rate / 10, _HIGHEST_ADVISED), shlex.quote(str(folder.path))
     return error.advising(
         "go on from its last finite state with a lower one: "
@@ -58,8 +55,8 @@ def with_other_rate(folder: RunFolder, config: Config, overrides: dict[str, Any]
             "--resume goes on with a run as it began; only where a stage diverged may its learning rate be changed, "
             f"and no stage of {folder.path} did. Leave out: {given}"
         )
-    if stop.epoch_rate is None or stop.stage == _ALONE:
-        raise ConfigError(f"--resume goes on with a run as it began: {diverged_error(folder, stop.error)}")
+    if stop.epoch_rate is None or _stage(config, stop.stage).no_other_rate:
+        raise ConfigError(f"--resume goes on with a run as it began: {diverged_error(folder, config, stop.error)}")
     key = _key(stop.stage)
     if list(overrides) != [key]:
         raise ConfigError(
@@ -75,14 +72,18 @@ def with_other_rate(folder: RunFolder, config: Config, overrides: dict[str, Any]
 
 
 def told(folder: RunFolder, config: Config, role: str) -> list[str]:
-    """A sentence for each stop on the way to a network, `"teacher"` or `"student"`."""
-    stages = ("teacher",) if role == "teacher" else ("teacher", "matching", "student")
+    """A sentence for each stop on the way to the network of a role."""
+    stages = [stage.name for stage in stages_to(system_of(config), role)]
     return [
         f"{_sentence(row.message)} It went on from epoch {row.epoch}, step {row.step}, "
         f"and ended with the learning rate {getattr(config.stages, row.stage).learning_rate:g}."
         for row in divergences(folder.checkpoints)
         if row.stage in stages
     ]
+
+
+def _stage(config: Config, name: str) -> Stage:
+    return next(stage for stage in system_of(config).stages if stage.name == name)
 
 
 def _key(stage: str) -> str:

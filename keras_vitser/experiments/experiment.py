@@ -27,16 +27,16 @@ from keras_vitser.evaluation import (
     write_report,
 )
 from keras_vitser.experiments import divergence, preparation, provenance, stages
-from keras_vitser.experiments.config import Config, NetworkSection
+from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.model_card import model_card
-from keras_vitser.experiments.run_folder import ROLES, RunFolder, environment
+from keras_vitser.experiments.run_folder import RunFolder, environment, scored
 from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn
 from keras_vitser.experiments.system_metrics import SystemMetrics
+from keras_vitser.experiments.systems import Given, Lesson, System, system_of
 from keras_vitser.files import sha256
 from keras_vitser.layers import FrontEnd
 from keras_vitser.layers.probability import probabilities
-from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import NETWORK_FILE, Provenance, Recognizer
 
 log = logging.getLogger(__name__)
@@ -44,12 +44,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answered:
-    """What the student says of a test clip.
+    """What the network says of a test clip.
 
     Attributes:
         path: The recording.
         label: Its class.
-        answer: The class that the student names.
+        answer: The class that it names.
         probability: That of the class named, 0..1.
 
     Example:
@@ -75,10 +75,11 @@ class Run:
     Attributes:
         folder: The run folder.
         metrics: What `metrics.json` holds: `protocol`, `leaky`, the recordings that were `left_out`,
-            and the scores of `teacher` and `student`, and with `stages.compare_alone` of `student_alone`,
-            with chance.
+            and the scores of each network by its role, with chance: of ViT-SER `teacher` and `student`, and with
+            `stages.compare_alone` `student_alone`.
         sentences: The scores as one line a network.
-        answers: What the student says of the first test clip of each class; of a run that had ended before, nothing.
+        answers: What the network that is shipped says of the first test clip of each class; of a run that had ended
+            before, nothing.
         data: Where the recordings are, as it was given.
 
     Example:
@@ -94,7 +95,7 @@ class Run:
 
     @property
     def model_folder(self) -> Path:
-        """The student, for `Recognizer.load`."""
+        """The network that is shipped, for `Recognizer.load`."""
         return self.folder / "model"
 
 
@@ -106,7 +107,7 @@ def run(
     overrides: dict[str, Any] | None = None,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> Run:
-    """Trains a teacher and a student on a corpus, measures both, and leaves a run folder.
+    """Trains the networks of a config on a corpus, measures them, and leaves a run folder.
 
     Sets the seeds of Python, NumPy and the backend (`keras.utils.set_random_seed`) to the
     config's: the same config, data and backend on the same machine give the same scores.
@@ -201,8 +202,7 @@ def resume(
             raise ConfigError(f"--resume goes on with a run as it began, and {folder.path} came to its end")
         log.info("run %s came to its end; nothing is left to do", folder.path)
         metrics = folder.read_json("metrics.json")
-        roles = [role for role in ROLES if role in metrics]
-        return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in roles})
+        return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in scored(metrics)})
     with folder.lock():
         config = load_config(folder.path / "config.yaml")
         if overrides:
@@ -211,7 +211,7 @@ def resume(
             except OSError as error:
                 raise folder.cannot_be_written(error) from error
         elif stop := divergence.standing(folder, config):
-            raise divergence.diverged_error(folder, stop.error)
+            raise divergence.diverged_error(folder, config, stop.error)
         place = folder.read_json("environment.json")["data"] if data is None else data
         prepared = _prepare(config, place, lambda refuse: _split_again(folder, config, place, refuse, progress))
         return _finish(prepared, folder, progress)
@@ -222,9 +222,10 @@ class _Prepared:
     """All that follows from config and recordings, before anything is written."""
 
     config: Config
+    system: System
     split: Split
     front_end: FrontEnd
-    given: "dict[str, _Given]"
+    given: dict[str, Given]
     networks: dict[str, keras.Model]
     data: str | os.PathLike | None
 
@@ -233,8 +234,9 @@ def _prepare(
     config: Config, data: str | os.PathLike | None, divide: Callable[[Callable[[Split], None]], Split]
 ) -> _Prepared:
     """Prepares a run; `divide` gives its split, and calls what it is given with it before it reads recordings."""
-    front_end = preparation.front_end_of(config)
-    given = _given_networks(config, front_end)
+    system = system_of(config)
+    front_end = system.front_end(config)
+    given = _given_networks(system, config, front_end)
 
     def refuse_leaks(split: Split) -> None:
         for network in given.values():
@@ -242,7 +244,8 @@ def _prepare(
 
     split = divide(refuse_leaks)
     keras.utils.set_random_seed(config.seed)
-    return _Prepared(config, split, front_end, given, _networks(config, split.corpus.labels, front_end, given), data)
+    networks = system.networks(config, split.corpus.labels, front_end, given)
+    return _Prepared(config, system, split, front_end, given, networks, data)
 
 
 def _split_again(folder: RunFolder, config: Config, data: str | os.PathLike | None, refuse, progress) -> Split:
@@ -261,7 +264,7 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
         finished = _Experiment(prepared, folder, tracking, progress).run()
     except DivergedError as error:
         tracking.fail()
-        raise divergence.diverged_error(folder, error) from error
+        raise divergence.diverged_error(folder, prepared.config, error) from error
     except BaseException as error:
         tracking.fail()
         log.warning("the run has stopped; once that is mended, go on with: keras-vitser train --resume %s", folder.path)
@@ -274,28 +277,12 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
     return finished
 
 
-@dataclass(frozen=True)
-class _Given:
-    """A trained network, where the config names it, and the hash of its file."""
-
-    source: str
-    recognizer: Recognizer
-    folder: Path
-    sha256: str
-
-
-def _given_networks(config: Config, front_end: FrontEnd) -> dict[str, _Given]:
+def _given_networks(system: System, config: Config, front_end: FrontEnd) -> dict[str, Given]:
     """The networks that the config names."""
-    keys = {
-        "teacher": ("stages.teacher.from", config.stages.teacher.from_),
-        "student": ("stages.student.initial_weights", config.stages.student.initial_weights),
-    }
     given = {}
-    for role, (key, path) in keys.items():
-        if path is None:
-            continue
-        # Of a run, the teacher comes from its teacher and the student from its student.
-        folder = Path(path) / ("teacher" if role == "teacher" else "model")
+    for role, (key, path) in system.given(config).items():
+        # Of a run, each network comes from its own.
+        folder = Path(path) / system.places[role]
         folder = folder if folder.is_dir() else Path(path)
         recognizer = Recognizer.load(folder)
         trained_with, now = recognizer.front_end.settings(), front_end.settings()
@@ -305,37 +292,15 @@ def _given_networks(config: Config, front_end: FrontEnd) -> dict[str, _Given]:
             raise ConfigError(
                 f"{key}: {path} was trained with another front end ({differing}); give the front_end section its values"
             )
-        given[role] = _Given(f"{key}: {path}", recognizer, folder, sha256(folder / NETWORK_FILE))
+        given[role] = Given(f"{key}: {path}", recognizer, folder, sha256(folder / NETWORK_FILE))
     return given
-
-
-def _networks(
-    config: Config, labels: tuple[str, ...], front_end: FrontEnd, given: dict[str, _Given]
-) -> dict[str, keras.Model]:
-    """Teacher and student, and the one to compare with, as they stand before training."""
-
-    def arguments(section: NetworkSection) -> dict[str, Any]:
-        return {"num_classes": len(labels), "image_size": front_end.image_size, **section.model_dump()}
-
-    if "teacher" in given:
-        teacher = given["teacher"].recognizer.network
-    else:
-        teacher = ViTSER.teacher(**arguments(config.teacher))
-    student = ViTSER.student(**arguments(config.student))
-    if "student" in given:
-        provenance.take_weights(student, labels, given["student"].recognizer)
-    networks = {"teacher": teacher, "student": student}
-    if config.stages.compare_alone:
-        networks["student_alone"] = ViTSER.student(**arguments(config.student), name="student_alone")
-        networks["student_alone"].set_weights(student.get_weights())
-    return networks
 
 
 class _Experiment:
     """The steps of one run, which share config, split and folder."""
 
     def __init__(self, prepared: _Prepared, folder: RunFolder, tracking: RunTracking, progress):
-        self.config = prepared.config
+        self.config, self.system = prepared.config, prepared.system
         self.data = prepared.data
         self.split = prepared.split
         self.given = prepared.given
@@ -343,25 +308,27 @@ class _Experiment:
         self.front_end = prepared.front_end
         self.folder = folder
         self.tracking = tracking
-        self.system = SystemMetrics(enabled=tracking.run.run_id is not None)
+        self.machine = SystemMetrics(enabled=tracking.run.run_id is not None)
         self.progress = progress
         self.watcher = stages.Watcher(self._epoch, self._batch, self._begin)
         # Config and split are those of the run folder; these can change.
         job = {"backend": keras.backend.backend(), "recordings": self.split.corpus.fingerprint}
         job |= {f"given {role}": given.sha256 for role, given in self.given.items()}
-        settings = self.config.stages
+        interval = self.config.stages.save_interval
+        self.stages = [s for s in self.system.stages if self.system.is_trained(s, self.networks, self.given)]
         self.stores = {
-            stage: Checkpoints(
-                folder.checkpoints, stage, job, settings.save_interval, getattr(settings, stage).learning_rate
+            stage.name: Checkpoints(
+                folder.checkpoints, stage.name, job, interval, stage.settings(self.config).learning_rate
             )
-            for stage in ("teacher", "matching", *list(self.networks)[1:])
+            for stage in self.stages
         }
 
     def run(self) -> Run:
         parts = ("train", "validation", "test")
         train, validation, test = preparation.parts_of(self.config, self.front_end, self.split, parts, self.progress)
-        self._train_teacher(train, validation)
-        self._train_student(train, validation)
+        for stage in self.stages:
+            store = self.stores[stage.name]
+            stage.train(Lesson(self.config, self.networks, train, validation, self.watcher, store))
         probabilities = {role: self._measure(role, test.images) for role in self.networks}
         self.progress("report", 0, 1)
         finished = self._report(test, probabilities)
@@ -372,38 +339,16 @@ class _Experiment:
         told = functools.partial(self.progress, f"test of the {_said(role)}")
         return keras.ops.convert_to_numpy(probabilities(stages.in_full_batches(self.networks[role], images, told)))
 
-    def _train_teacher(self, train, validation) -> None:
-        if "teacher" in self.given:
-            log.info("stage teacher: skipped, the teacher is given")
-            return
-        network, settings = self.networks["teacher"], self.config.stages.teacher
-        drawn, store = self.config.augmentation, self.stores["teacher"]
-        stages.train_teacher(
-            network, train, validation, settings, self.config.seed, self.watcher, store, drawn.masks, drawn.shifts
-        )
-
-    def _train_student(self, train, validation) -> None:
-        teacher, student = self.networks["teacher"], self.networks["student"]
-        settings, seed, shifts = self.config.stages, self.config.seed, self.config.augmentation.shifts
-        store = self.stores["matching"]
-        stages.match_features(teacher, student, train, settings.matching, seed, self.watcher, store, shifts)
-        for stage, chosen in (("student", settings.student), ("student_alone", settings.student_alone)):
-            if network := self.networks.get(stage):
-                store = self.stores[stage]
-                stages.tune_student(
-                    teacher, network, train, validation, chosen, seed, self.watcher, store, stage, shifts
-                )
-
     def _begin(self, stage: str, ended: int) -> None:
         self.folder.keep_progress(stage, ended)
         self.tracking.begin(stage)
 
     def _batch(self, stage: str, done: int, total: int) -> None:
-        self.system.sample()
+        self.machine.sample()
         self.progress(stage, done, total)
 
     def _epoch(self, row: dict[str, Any]) -> None:
-        if means := self.system.means():
+        if means := self.machine.means():
             row = row | {"system": means}
         self.folder.add_progress(row)
         self.tracking.epoch(row)
@@ -414,8 +359,8 @@ class _Experiment:
         speakers = [example.clip.speaker for example in split.test]
         if None in speakers:
             speakers = None
-        if "teacher" in self.given and self.given["teacher"].recognizer.labels != names:
-            del probabilities["teacher"]  # it names other classes
+        # One that is given may name other classes.
+        probabilities = {role: values for role, values in probabilities.items() if self._labels(role) == names}
         scores = {role: score(test.labels, values, names, speakers) for role, values in probabilities.items()}
         sentences = {role: sentence(values, split.protocol, split.leaky) for role, values in scores.items()}
         metrics = {
@@ -441,25 +386,32 @@ class _Experiment:
             store.keep_newest()
         shutil.rmtree(folder.checkpoints / FEATURES, ignore_errors=True)
         self._write_pictures_and_report(scores)
-        return Run(folder.path, metrics, sentences, _first_answers(split, probabilities["student"]), self.data)
+        return Run(
+            folder.path, metrics, sentences, _first_answers(split, probabilities[self.system.shipped]), self.data
+        )
 
-    def _save_networks(self, sentences) -> None:
-        own = provenance.of_split(self.split, [given.recognizer for given in self.given.values()])
-        labels = {"teacher": self.split.corpus.labels, "student": self.split.corpus.labels}
-        if "teacher" in self.given:
-            labels["teacher"] = self.given["teacher"].recognizer.labels
-        for role, place in (("teacher", self.folder.teacher), ("student", self.folder.model)):
-            line = sentences.get(role, "")
-            history = Provenance(own.protocol, own.leaky, own.clips, own.speakers, line)
-            if role == "teacher" and "teacher" in self.given:
-                history = self.given["teacher"].recognizer.provenance
-            if place.exists():  # whole, from before the run was stopped
+    def _is_as_given(self, role: str) -> bool:
+        return role in self.given and self.networks[role] is self.given[role].recognizer.network
+
+    def _labels(self, role: str) -> tuple[str, ...]:
+        return self.given[role].recognizer.labels if self._is_as_given(role) else self.split.corpus.labels
+
+    def _save_networks(self, sentences: dict[str, str]) -> None:
+        system, own = self.system, provenance.of_split(self.split, [given.recognizer for given in self.given.values()])
+        for role, name in system.places.items():
+            place, line = self.folder.path / name, sentences.get(role, "")
+            if place.exists() or role not in self.networks:  # whole, from before the run was stopped
                 continue
-            if role == "student" and "student_alone" in sentences:
-                line += f"\n\nThe same network trained without a teacher: {sentences['student_alone']}"
-            notes = divergence.told(self.folder, self.config, role)
-            card = model_card(role, self.networks[role], self.front_end, labels[role], self.split, line, notes)
-            Recognizer(self.networks[role], labels[role], self.front_end, history).save(place, card)
+            history = Provenance(own.protocol, own.leaky, own.clips, own.speakers, line)
+            if self._is_as_given(role):
+                history = self.given[role].recognizer.provenance
+            if role == system.shipped and (beside := system.beside(sentences)):
+                line += f"\n\n{beside}"
+            notes, network = divergence.told(self.folder, self.config, role), self.networks[role]
+            about = system.about(network, self.front_end)
+            title = f"{system.title} {role}"
+            card = model_card(title, about, network, self.front_end, self._labels(role), self.split, line, notes)
+            Recognizer(network, self._labels(role), self.front_end, history).save(place, card)
 
     def _write_pictures_and_report(self, scores: dict[str, Scores]) -> None:
         split, folder = self.split, self.folder
@@ -473,7 +425,8 @@ class _Experiment:
             pictures[f"Confusion matrix of the {_said(role)}"] = path
         if rows := folder.progress():
             path = folder.figures / "learning_curves.png"
-            save_figure(learning_curves_figure(rows), path)
+            curves = {stage.name: (stage.title, stage.loss) for stage in self.system.stages}
+            save_figure(learning_curves_figure(rows, curves), path)
             pictures["Learning curves"] = path
         write_report(
             folder.path / "report.html",
@@ -490,7 +443,7 @@ class _Experiment:
             environment=environment(),
             notes=[
                 f"Recordings: {split.corpus.name}. Terms: {split.corpus.terms}",
-                *divergence.told(folder, self.config, "student"),
+                *divergence.told(folder, self.config, self.system.shipped),
             ],
         )
 

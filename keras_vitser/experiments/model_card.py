@@ -8,7 +8,7 @@ import keras
 
 from keras_vitser.corpora import Split
 from keras_vitser.files import sha256
-from keras_vitser.layers import LogMelImage
+from keras_vitser.layers import FrontEnd
 
 _NOT_FOR = """## Not for
 
@@ -18,9 +18,10 @@ person: not in hiring, policing, schooling, insurance or health. Its probabiliti
 
 
 def model_card(
-    role: str,
+    title: str,
+    about: str,
     network: keras.Model,
-    front_end: LogMelImage,
+    front_end: FrontEnd,
     labels: tuple[str, ...],
     split: Split,
     scores: str,
@@ -29,7 +30,8 @@ def model_card(
     """A model card in Markdown.
 
     Args:
-        role: `"teacher"` or `"student"`.
+        title: System and role.
+        about: What the network reads and whose method it is, a sentence or two.
         network: The network.
         front_end: What it hears by.
         labels: Its labels.
@@ -39,11 +41,10 @@ def model_card(
     """
     training = "## Training\n\n" + "".join(f"- {note}\n" for note in notes) + "\n" if notes else ""
     warnings = "".join(f"- {warning}\n" for warning in split.warnings)
-    return f"""# ViT-SER {role}, trained on {split.corpus.name}
+    return f"""# {title}, trained on {split.corpus.name}
 
 Hears which of {len(labels)} acted emotions a recording of speech expresses: {", ".join(labels)}.
-{network.count_params():,} parameters. Reads the first {front_end.clip_seconds:g} s of a recording as a log-Mel
-image in vertical patches (Kim and Lee, IEEE Access 2024, doi 10.1109/ACCESS.2024.3447770).
+{network.count_params():,} parameters. {about}
 
 {_samples(front_end)}
 
@@ -64,7 +65,7 @@ Terms of the recordings: {split.corpus.terms}
 
 
 def imported_model_card(
-    network: keras.Model, front_end: LogMelImage, labels: Sequence[str], file: str | os.PathLike
+    network: keras.Model, front_end: FrontEnd, labels: Sequence[str], file: str | os.PathLike
 ) -> str:
     """The card of a network that came from a checkpoint of the paper's authors.
 
@@ -98,7 +99,7 @@ Not in the file: see the paper. It is not known which clips and speakers the net
 {_NOT_FOR}"""
 
 
-def _samples(front_end: LogMelImage) -> str:
+def _samples(front_end: FrontEnd) -> str:
     return (
         "Sound files say how fast they were recorded. A list of samples, as in a request to a server, does not: give\n"
         f"floats at {front_end.sampling_rate} Hz with full scale at -1 and 1."

@@ -14,12 +14,13 @@ from keras_vitser.audio import Augmentation
 from keras_vitser.corpora import Clip, Corpus, Split, cache_folder, protocols
 from keras_vitser.corpora.identity import recording_keys
 from keras_vitser.corpora.unreadable import by_reason, unreadable_error
-from keras_vitser.errors import ConfigError, KerasViTSERError, ProtocolError
+from keras_vitser.errors import KerasViTSERError, ProtocolError
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.stages import Part
-from keras_vitser.layers import FrontEnd, LogMelImage
+from keras_vitser.experiments.systems import system_of
+from keras_vitser.layers import FrontEnd
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,7 @@ def front_end_of(config: Config) -> FrontEnd:
         >>> front_end_of(Config()).image_size
         (128, 128)
     """
-    try:
-        return LogMelImage(**config.front_end.model_dump(), name="front_end")
-    except ValueError as error:
-        raise ConfigError(f"front_end: {error}") from None
+    return system_of(config).front_end(config)
 
 
 def split_of(config: Config, data: str | os.PathLike | None, left_out: Collection[Sequence] = ()) -> Split:

@@ -25,7 +25,6 @@ from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments.config import Config
 from keras_vitser.files import strict_json, whole_file
 
-ROLES = ("teacher", "student", "student_alone")  # whose scores metrics.json may hold
 PROJECT = "tuning"  # KerasTuner's folder, in the folder of a search
 _PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "soundfile", "soxr", "mlflow")
 
@@ -45,7 +44,6 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self.teacher = self.path / "teacher"
         self.model = self.path / "model"
         self.figures = self.path / "figures"
         self.checkpoints = self.path / "checkpoints"
@@ -222,6 +220,16 @@ class RunFolder:
             rows.append([*_example_cells(split, example), *answers, *numbers])
         header = ["path", "copy", "label", "speaker", *probabilities, *columns]
         self.write_text("predictions.csv", _table(header, rows))
+
+
+def scored(metrics: dict[str, Any]) -> list[str]:
+    """The roles of the networks whose scores `metrics.json` holds, in its order.
+
+    Example:
+        >>> scored({"corpus": "demo", "left_out": {"train": 0}, "student": {"unweighted_accuracy": 0.5}})
+        ['student']
+    """
+    return [name for name, values in metrics.items() if isinstance(values, dict) and "unweighted_accuracy" in values]
 
 
 def environment() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from keras_vitser.errors import RunFolderError, TrackingError
 from keras_vitser.experiments.config import TrackingSection
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.mlflow_packaging import save_mlflow_model
-from keras_vitser.experiments.run_folder import ROLES, RunFolder
+from keras_vitser.experiments.run_folder import RunFolder, scored
 from keras_vitser.experiments.tracking import Tracker
 from keras_vitser.files import strict_json
 
@@ -198,7 +198,7 @@ class RunTracking:
         if not self.run.steps(next(iter(scores))):
             self.run.metrics(scores)
         self.run.tags(
-            {"mlflow.note.content": "\n\n".join(f"{role}: {metrics[role]['sentence']}" for role in _roles(metrics))}
+            {"mlflow.note.content": "\n\n".join(f"{role}: {metrics[role]['sentence']}" for role in scored(metrics))}
         )
         self._log_artifacts()
         self.run.end()
@@ -261,14 +261,12 @@ def _inputs(folder: RunFolder, recordings: dict[str, Any]) -> list:
     return inputs
 
 
-def _roles(metrics: dict[str, Any]) -> list[str]:
-    return [role for role in ROLES if role in metrics]
-
-
 def _flat_scores(metrics: dict[str, Any]) -> dict[str, float]:
     wanted = ("weighted_accuracy", "unweighted_accuracy", "macro_f1")
-    return {f"test/{role}/{name}": metrics[role][name] for role in _roles(metrics) for name in wanted} | {
-        f"test/chance_{name}": value for name, value in metrics["student"]["chance"].items()
+    roles = scored(metrics)
+    return {f"test/{role}/{name}": metrics[role][name] for role in roles for name in wanted} | {
+        f"test/chance_{name}": value
+        for name, value in metrics[roles[0]]["chance"].items()  # of all the same
     }
 
 

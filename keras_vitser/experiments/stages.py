@@ -51,7 +51,7 @@ class Watcher:
     begin: Callable[[str, int], None] = lambda stage, ended: None
 
 
-def train_teacher(
+def train_by_labels(
     network: keras.Model,
     train: Part,
     validation: Part,
@@ -59,17 +59,18 @@ def train_teacher(
     seed: int,
     watcher: Watcher,
     store: Checkpoints | None = None,
+    stage: str = "teacher",
     masks: tuple[int, int] = (0, 0),
     shifts: tuple[int, int] = (0, 0),
 ) -> None:
-    """Stage (a): the teacher learns the labels. It ends with the weights of its best epoch on `validation`."""
+    """A network learns the labels, as the teacher in stage (a). It ends with the weights of its best epoch."""
     network.compile(
         _optimizer(settings),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     batches = Batches(train.images, train.labels, settings.batch_size, seed, masks, shifts)
-    _fit(network, batches, "teacher", settings, [BestEpoch(network, validation, watcher.batch)], watcher, store)
+    _fit(network, batches, stage, settings, [BestEpoch(network, validation, watcher.batch)], watcher, store)
 
 
 def match_features(

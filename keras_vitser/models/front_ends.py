@@ -41,6 +41,16 @@ def register_front_end(cls: type[FrontEnd]) -> type[FrontEnd]:
     return cls
 
 
+def registered_places() -> list[str]:
+    """Where the registered front ends are defined, as `module:class`, for a process that shall know them too.
+
+    Example:
+        >>> all(":" in place for place in registered_places())
+        True
+    """
+    return [f"{cls.__module__}:{cls.__qualname__}" for cls in _registered.values()]
+
+
 def saved_front_end(front_end: FrontEnd) -> dict[str, Any]:
     """A front end as `recognizer.json` holds it: its registered class and its config.
 

@@ -104,6 +104,7 @@ def export(
     path = to / str(version) if kind == "saved_model" else to
     job = {"kind": kind, "model": os.fspath(model), "name": to.name, "version": version, "int8": int8}
     job["data"] = None if data is None else os.fspath(data)
+    job["front_ends"] = _registered_front_ends()
     with _new(path, kind) as part:
         done = _in_a_process(job | {"part": str(part)})
     return Exported(path, tuple(done["signatures"]), done["sentence"])
@@ -146,6 +147,12 @@ def _new(path: Path, kind: str):
         if isinstance(error, KerasViTSERError):
             raise
         raise ExportError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from None
+
+
+def _registered_front_ends() -> list[str]:
+    """Those of this process; where their module is not loaded, there are none, and Keras need not be."""
+    front_ends = sys.modules.get("keras_vitser.models.front_ends")
+    return front_ends.registered_places() if front_ends else []
 
 
 def _in_a_process(job: dict) -> dict:

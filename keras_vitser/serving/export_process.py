@@ -3,6 +3,7 @@
 `python -m keras_vitser.serving.export_process JOB`; job and answer are JSON, the answer the last line that is printed.
 """
 
+import importlib
 import json
 import sys
 import tempfile
@@ -16,8 +17,12 @@ from keras_vitser.files import strict_json
 
 def do(job: dict[str, Any]) -> dict[str, Any]:
     """Exports; see `keras_vitser.serving.export` for what a job holds."""
+    from keras_vitser.models import register_front_end
     from keras_vitser.recognizer import Recognizer
 
+    for place in job.get("front_ends", ()):  # those that the process that asks has registered
+        module, _, name = place.partition(":")
+        register_front_end(getattr(importlib.import_module(module), name))
     recognizer = Recognizer.load(job["model"])
     front_end = recognizer.front_end
     if not front_end.exportable or front_end.clip_samples is None:

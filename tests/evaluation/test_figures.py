@@ -8,6 +8,12 @@ from keras_vitser.evaluation import confusion_figure, learning_curves_figure, sa
 
 from .conftest import NAMES
 
+STAGES = {
+    "teacher": ("(a) teacher", "label_loss"),
+    "matching": ("(b) matching", "feature_loss"),
+    "student": ("(c) student", ""),
+    "student_alone": ("student alone", "label_loss"),
+}
 ROWS = [
     {"stage": "teacher", "epoch": 1, "loss": 2.0, "accuracy": 0.2, "validation_unweighted_accuracy": 0.15},
     {"stage": "teacher", "epoch": 2, "loss": 1.5, "accuracy": 0.4, "validation_unweighted_accuracy": 0.35},
@@ -88,7 +94,7 @@ def test_names_must_fit_the_classes(scores):
 
 
 def test_curves_by_stage_hold_what_the_rows_hold():
-    figure = learning_curves_figure(ROWS)
+    figure = learning_curves_figure(ROWS, STAGES)
     assert [axes.get_title() for axes in figure.axes] == ["(a) teacher", "", "(b) matching", "(c) student"]
     teacher, accuracies, matching, student = figure.axes
     assert curves(teacher) == {"label loss": [2.0, 1.5]}
@@ -100,14 +106,14 @@ def test_curves_by_stage_hold_what_the_rows_hold():
 
 def test_four_stages_are_no_wider_than_three():
     rows = [{"stage": stage, "epoch": 1, "loss": 1.0} for stage in ("teacher", "matching", "student", "student_alone")]
-    figures = [learning_curves_figure(rows[:count]) for count in (3, 4)]
+    figures = [learning_curves_figure(rows[:count], STAGES) for count in (3, 4)]
     assert [axes.get_title() for axes in figures[1].axes][-1] == "student alone"
     assert figures[1].get_figwidth() == figures[0].get_figwidth()
 
 
 def test_the_one_loss_of_a_stage_goes_by_its_name():
     rows = [{"stage": "matching", "epoch": 1, "loss": 0.4}, {"stage": "teacher", "epoch": 1, "loss": 2.0}]
-    teacher, matching = learning_curves_figure(rows).axes
+    teacher, matching = learning_curves_figure(rows, STAGES).axes
     assert curves(teacher) == {"label loss": [2.0]}
     assert curves(matching) == {"feature loss (L1)": [0.4]}
 
@@ -117,10 +123,17 @@ def test_a_diverged_run_can_be_drawn(tmp_path, loss):
     save_figure(learning_curves_figure([{"stage": "teacher", "epoch": 1, "loss": loss}]), tmp_path / "curves.png")
 
 
+def test_stages_without_titles_go_by_their_names():
+    figure = learning_curves_figure(ROWS)
+    assert [axes.get_title() for axes in figure.axes] == ["teacher", "", "matching", "student"]
+    with pytest.raises(ValueError, match="0 rows"):
+        learning_curves_figure([])
+
+
 @pytest.mark.parametrize("rows", [[], [{"stage": "warm-up", "epoch": 1}]])
 def test_curves_of_no_stage_are_refused(rows):
     with pytest.raises(ValueError, match="teacher, matching, student"):
-        learning_curves_figure(rows)
+        learning_curves_figure(rows, STAGES)
 
 
 def test_saved_bytes_repeat_themselves(tmp_path, scores):

@@ -128,7 +128,7 @@ def test_the_student_alone_has_no_learning_rate_of_its_own(tmp_path):
     add_divergence(folder.checkpoints, Divergence("student_alone", rate, "stage student_alone diverged", 1, rate, 0, 3))
     advice = "begin a new run, with a lower stages.student.learning_rate or with stages.compare_alone=false"
     stop = divergence.standing(folder, config)
-    assert str(divergence.diverged_error(folder, stop.error)).endswith(advice)
+    assert str(divergence.diverged_error(folder, config, stop.error)).endswith(advice)
     with pytest.raises(ConfigError, match=advice):
         divergence.with_other_rate(folder, config, {"stages.student.learning_rate": rate / 10})
     assert divergence.told(folder, config, "student") == []

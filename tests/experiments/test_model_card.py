@@ -5,6 +5,7 @@ import pytest
 from keras_vitser import corpora
 from keras_vitser.corpora import protocols
 from keras_vitser.experiments.model_card import imported_model_card, model_card
+from keras_vitser.experiments.systems.vit_ser import VitSer
 from tests.experiments.made_up import front_end, network
 
 pytestmark = pytest.mark.backends("torch")
@@ -12,10 +13,16 @@ pytestmark = pytest.mark.backends("torch")
 LINE = "UA 50.0 % (chance 25.0 %), LEAKY protocol `paper`"
 
 
+def card_of(front_end, split, scores=LINE):
+    student = network("student", 4)
+    about = VitSer().about(student, front_end)
+    return model_card("ViT-SER student", about, student, front_end, split.corpus.labels, split, scores)
+
+
 @pytest.fixture(scope="module")
 def card():
     split = protocols.paper(corpora.load("demo"))
-    return model_card("student", network("student", 4), front_end(), split.corpus.labels, split, LINE), split
+    return card_of(front_end(), split), split
 
 
 def test_it_names_role_corpus_labels_and_size(card):
@@ -39,7 +46,7 @@ def test_it_says_how_much_of_a_recording_the_network_reads(card, tmp_path):
     file.touch()
     other = front_end(clip_seconds=2.5)
     cards = (
-        model_card("student", network("student", 4), other, split.corpus.labels, split, LINE),
+        card_of(other, split),
         imported_model_card(network("student", 4), other, split.corpus.labels, file),
     )
     assert all("Reads the first 2.5 s of a recording" in text for text in cards)
@@ -52,7 +59,7 @@ def test_it_says_at_which_rate_samples_are_to_be(card, tmp_path):
     other = front_end(sampling_rate=8000)
     assert "floats at 16000 Hz with full scale at -1 and 1" in card[0]
     for text in (
-        model_card("student", network("student", 4), other, split.corpus.labels, split, LINE),
+        card_of(other, split),
         imported_model_card(network("teacher", 2), other, ("calm", "upset"), file),
     ):
         assert "floats at 8000 Hz with full scale at -1 and 1" in text
@@ -64,7 +71,7 @@ def test_it_says_what_it_is_not_for(card):
 
 
 def test_without_scores_it_says_so(card):
-    text = model_card("teacher", network("student", 4), front_end(), card[1].corpus.labels, card[1], "")
+    text = card_of(front_end(), card[1], scores="")
     assert "Not measured on this split." in text
 
 

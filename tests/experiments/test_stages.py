@@ -54,7 +54,9 @@ class Trained:
         self.train, self.validation = part(0), part(1)
         self.teacher, self.student = network("teacher", CLASSES), network("student", CLASSES)
         settings = {"batch_size": 8, "learning_rate": 3e-3, "halve_every": 2}
-        stages.train_teacher(self.teacher, self.train, self.validation, TeacherStage(epochs=3, **settings), 0, watcher)
+        stages.train_by_labels(
+            self.teacher, self.train, self.validation, TeacherStage(epochs=3, **settings), 0, watcher
+        )
         self.teacher_after_a = weights(self.teacher)
         self.student_at_first = weights(self.student)
         self.loss_before = feature_loss(self.teacher, self.student, self.train.images)
@@ -238,7 +240,7 @@ def test_a_stage_whose_only_step_is_too_large_has_diverged(trained, stage, what)
     """Its one loss is finite, and so are its weights."""
     rows, settings = [], TeacherStage(epochs=1, batch_size=CLIPS, learning_rate=1e30)
     if stage == "teacher":
-        train, arguments = stages.train_teacher, (network("teacher", CLASSES), trained.train, trained.validation)
+        train, arguments = stages.train_by_labels, (network("teacher", CLASSES), trained.train, trained.validation)
     else:
         train, arguments = stages.match_features, (trained.teacher, network("student", CLASSES), trained.train)
     with pytest.raises(DivergedError, match=rf"stage {stage} diverged: {what} of epoch 1 is nan, at .* 1e\+30"):
@@ -251,7 +253,7 @@ def test_no_epochs_train_nothing():
     before = weights(teacher) + weights(student)
     rows, train = [], part(0)
     watcher = Watcher(epoch=rows.append)
-    stages.train_teacher(teacher, train, train, TeacherStage(epochs=0), 0, watcher)
+    stages.train_by_labels(teacher, train, train, TeacherStage(epochs=0), 0, watcher)
     stages.match_features(teacher, student, train, StageSection(epochs=0), 0, watcher)
     stages.tune_student(teacher, student, train, train, StudentStage(epochs=0), 0, watcher)
     assert same(before, weights(teacher) + weights(student))

@@ -84,7 +84,7 @@ class TestHyperModel:
         rows = []
         watcher = stages.Watcher(rows.append)
         drawn = {"masks": (4, 0), "shifts": (2, 0)}
-        stages.train_teacher(other, train, validation, config.stages.teacher, config.seed, watcher, **drawn)
+        stages.train_by_labels(other, train, validation, config.stages.teacher, config.seed, watcher, **drawn)
         for ours, theirs in zip(network.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         best = max(rows, key=lambda row: (row[OBJECTIVE], -row["validation_loss"]))
