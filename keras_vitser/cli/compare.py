@@ -50,6 +50,10 @@ def _scores(found) -> None:
     for role, pair in found.scores.items():
         for number, scores in zip(("first", "second"), pair, strict=True):
             rows.append((role, number, *(_scores_said(scores) if scores else ("-",) * 6)))
+    for number, name in enumerate(("first", "second")):
+        lacking = [role for role, pair in found.scores.items() if pair[number] is None]
+        if 0 < len(lacking) < len(found.scores):
+            out.print(f"\nthe {name} run has no {' and no '.join(_network(role) for role in lacking)}", markup=False)
     if rows:
         _table(("scores", "run", *_NAMES.values(), "chance UA / WA", "clips", "protocol"), rows)
     else:
@@ -62,6 +66,10 @@ def _scores_said(scores: dict[str, Any]) -> tuple[str, ...]:
     chance = " / ".join(_percent(scores["chance"][key]) for key in ("uniform", "largest_class"))
     protocol = scores["protocol"] + (" LEAKY" if scores["leaky"] else "")
     return (*(_percent(scores[key]) for key in _NAMES), chance, str(scores["clips"]), protocol)
+
+
+def _network(role: str) -> str:
+    return role.replace("_", " ")
 
 
 def _percent(share: float) -> str:

@@ -32,7 +32,7 @@ def show(
 
     Examples: keras-vitser config show savee --- keras-vitser config show paper/alpha_0 --set stages.student.epochs=5
     """
-    overrides = overrides_of(epochs, batch_size, protocol, seed, set_)
+    overrides = overrides_of(epochs, batch_size, protocol, seed, set_, source)
     from keras_vitser.experiments.config_files import OVERRIDE, resolve_config
 
     resolved = resolve_config(source, overrides)

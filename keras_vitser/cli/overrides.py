@@ -6,7 +6,7 @@ import typer
 
 from keras_vitser.errors import ConfigError
 
-EPOCHS = typer.Option(None, help="Epochs of the stages teacher,matching,student; e.g. 5,5,5.")
+EPOCHS = typer.Option(None, help="Epochs of each stage; of ViT-SER teacher,matching,student, e.g. 5,5,5.")
 BATCH_SIZE = typer.Option(None, help="Clips a batch, in all stages. The paper's is 4.")
 PROTOCOL = typer.Option(None, help="paper (leaky), random, speaker_independent or leave_one_speaker_out.")
 SEED = typer.Option(None, help="Seed of the split, the copies, the order and the weights.")
@@ -22,7 +22,7 @@ LEAVE_OUT_UNREADABLE = typer.Option(
     help="Leave out recordings that cannot be read, counted beside the score. Default: refuse them, all at once.",
 )
 
-_STAGES = ("teacher", "matching", "student")
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
 
 def of_corpus(**options: bool) -> dict[str, Any]:
@@ -36,38 +36,57 @@ def of_corpus(**options: bool) -> dict[str, Any]:
 
 
 def overrides_of(
-    epochs: str | None, batch_size: int | None, protocol: str | None, seed: int | None, assignments: list[str]
+    epochs: str | None,
+    batch_size: int | None,
+    protocol: str | None,
+    seed: int | None,
+    assignments: list[str],
+    config: str | None = None,
 ) -> dict[str, Any]:
     """The options as values by dotted key, for `load_config`; `--set` goes before the short ones.
 
+    `config` is the file or shipped name of what is changed, whose stages `--epochs` and `--batch-size` mean.
+
     Raises:
-        ConfigError: `--epochs` is not three whole numbers, or a `--set` is not KEY=VALUE with a YAML value.
+        ConfigError: `--epochs` is not a whole number for each stage, a `--set` is not KEY=VALUE with a YAML value, or
+            there is no such config.
 
     Example:
         >>> overrides_of(None, None, None, 1, ["stages.student.alpha=0.5"])
         {'seed': 1, 'stages.student.alpha': 0.5}
     """
-    import yaml
-
+    stated = _stated(assignments)
     overrides: dict[str, Any] = {}
+    if epochs is not None or batch_size is not None:
+        from keras_vitser.experiments.config_files import stage_names
+
+        stages = stage_names(config, stated.get("system"))
     if epochs is not None:
         counts = epochs.split(",")
-        if len(counts) != len(_STAGES) or not all(count.strip().isdigit() for count in counts):
-            raise ConfigError(f"--epochs takes three whole numbers, teacher,matching,student. Received: {epochs!r}")
-        overrides |= {f"stages.{stage}.epochs": int(count) for stage, count in zip(_STAGES, counts, strict=True)}
+        if len(counts) != len(stages) or not all(count.strip().isdigit() for count in counts):
+            many = f"{_NUMBERS[len(stages)]} whole number{'s' if len(stages) != 1 else ''}"
+            raise ConfigError(f"--epochs takes {many}, {','.join(stages)}. Received: {epochs!r}")
+        overrides |= {f"stages.{stage}.epochs": int(count) for stage, count in zip(stages, counts, strict=True)}
     if batch_size is not None:
-        overrides |= {f"stages.{stage}.batch_size": batch_size for stage in _STAGES}
+        overrides |= {f"stages.{stage}.batch_size": batch_size for stage in stages}
     if protocol is not None:
         # The config's own folds and speakers belong to its own protocol.
         overrides["protocol"] = {"name": protocol}
     if seed is not None:
         overrides["seed"] = seed
+    return overrides | stated
+
+
+def _stated(assignments: list[str]) -> dict[str, Any]:
+    import yaml
+
+    values = {}
     for assignment in assignments:
         key, separator, value = assignment.partition("=")
         if not separator or not key:
             raise ConfigError(f"--set takes KEY=VALUE, for instance seed=1. Received: {assignment!r}")
         try:
-            overrides[key.strip()] = yaml.safe_load(value)
+            values[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise ConfigError(f"--set {key}: the value is not YAML. Received: {value!r}") from None
-    return overrides
+    return values

@@ -43,7 +43,7 @@ def train(
     backend: str = typer.Option(None, help=BACKEND_HELP),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
-    """Train a teacher and a student, and measure both.
+    """Train the networks of a config, of ViT-SER a teacher and a student, and measure each.
 
     Examples: keras-vitser train demo --- keras-vitser train savee --data PATH/TO/savee --epochs 5,5,5 --batch-size 32
     --- keras-vitser train --data PATH/TO/FOLDER (one folder a class) --- keras-vitser train --resume runs/RUN
@@ -51,7 +51,7 @@ def train(
     A stage that diverges goes on from its last finite state with another learning rate, the one value that --resume
     takes: keras-vitser train --resume runs/RUN --set stages.matching.learning_rate=1e-5
     """
-    overrides = overrides_of(epochs, batch_size, protocol, seed, set_)
+    overrides = overrides_of(epochs, batch_size, protocol, seed, set_, config)
     overrides |= of_corpus(labels_as_written=labels_as_written, leave_out_unreadable=leave_out_unreadable)
     if resume is not None:
         if config is not None:
@@ -90,30 +90,32 @@ def _show(run, as_json: bool) -> None:
         out.print(f"note: {left_out}", markup=False)
     out.print(f"report: {run.folder / 'report.html'}\nmodel: {run.model_folder}", markup=False)
     if run.answers:
-        _show_answers(run.answers)
+        _show_answers(run)
         _show_next(run)
 
 
-def _show_answers(answers) -> None:
+def _show_answers(run) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
     table = Table(Column("test clip", overflow="fold"), "class", "answer", "probability", box=None, pad_edge=False)
-    for answered in answers:
+    for answered in run.answers:
         said = Text(answered.answer, "green" if answered.is_right else "red")
         table.add_row(Text(str(answered.path)), Text(answered.label), said, f"{answered.probability:.2f}")
-    out.print("\nThe student hears one clip of each class that was kept for the test:")
+    out.print(f"\nThe {run.shipped} hears one clip of each class that was kept for the test:", markup=False)
     out.print(table)
 
 
 def _show_next(run) -> None:
+    from keras_vitser.experiments.systems import SYSTEMS
+
     name, place = program(), shlex.quote(str(run.folder))
     clip = shlex.quote(str(run.answers[0].path))
     data = "" if run.data is None else f" --data {shlex.quote(str(run.data))}"
     lines = (
         ("this clip again, or one of your own", f"{name} predict {clip} --model {place}/model"),
-        ("the same but for one thing", f"{name} train {place}/config.yaml{data} --set student.depth=1"),
-        ("for TensorFlow Serving", f"{name} export {place} --to {place}/serving/vit_ser --version 1"),
+        ("the same but for one thing", f"{name} train {place}/config.yaml{data} --set {SYSTEMS[run.system].variation}"),
+        ("for TensorFlow Serving", f"{name} export {place} --to {place}/serving/{run.system} --version 1"),
     )
     out.print("\nTo try next:")
     for what, line in lines:

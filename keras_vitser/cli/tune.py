@@ -50,7 +50,7 @@ def tune(
     Examples: keras-vitser tune savee --data PATH/TO/savee --- keras-vitser tune demo --trials 5 --workers 2
     --- keras-vitser tune demo --set "tuning.space.student.depth=[1, 2, 3]" --- keras-vitser tune --resume runs/RUN
     """
-    overrides = overrides_of(None, batch_size, protocol, seed, set_)
+    overrides = overrides_of(None, batch_size, protocol, seed, set_, config)
     overrides |= of_corpus(labels_as_written=labels_as_written, leave_out_unreadable=leave_out_unreadable)
     short = {"algorithm": algorithm, "trials": trials, "epochs": epochs}
     overrides |= {f"tuning.{key}": value for key, value in short.items() if value is not None}

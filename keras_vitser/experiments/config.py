@@ -114,16 +114,6 @@ class AugmentationSection(Section):
     frequency_shift: Annotated[int, Field(ge=0)] = 0
     """All stages: an image is moved by at most so many bands, either way, drawn anew each epoch: another voice."""
 
-    @property
-    def masks(self) -> tuple[int, int]:
-        """Columns and bands."""
-        return self.time_mask, self.frequency_mask
-
-    @property
-    def shifts(self) -> tuple[int, int]:
-        """Columns and bands."""
-        return self.time_shift, self.frequency_shift
-
     @model_validator(mode="after")
     def _ranges(self):
         for name in ("noise_snr_db", "speed"):
@@ -220,6 +210,11 @@ class StagesSection(Section):
         """Stage (c) without the teacher."""
         return self.student.model_copy(update={"alpha": 0.0})
 
+    @property
+    def is_student_alone(self) -> bool:
+        """Whether no stage of the student asks the teacher."""
+        return self.student.alpha == 0 and self.matching.epochs == 0
+
 
 class TrackingSection(Section):
     """MLflow."""
@@ -262,12 +257,12 @@ Domain = Annotated[
 class TuningSection(Section):
     """The search of `keras-vitser tune` for the settings with the highest validation UA.
 
-    A trial trains the network by the labels alone, as stage (a) does, with the settings of its own stage.
+    A trial trains the network by the labels alone, with the settings of its own stage.
     """
 
     algorithm: Literal["hyperband", "bayesian", "random"] = "hyperband"
     """hyperband: many short trials, of which the best are trained on; bayesian: guesses from the trials so far."""
-    network: Literal["teacher", "student"] = "student"
+    network: str = "network"
     """Whose section and stage are searched."""
     trials: Count = 30
     """The most trials. Hyperband may end earlier: 30 trials with 10 epochs."""
@@ -276,6 +271,20 @@ class TuningSection(Section):
     space: dict[str, Domain] | None = None
     """By dotted key, a list of choices or a range; `student.patch_width` is the second number of `patch_size`.
     Unset: patch width and depth."""
+
+
+class ViTSERTuning(TuningSection):
+    """The search of `keras-vitser tune` for the settings with the highest validation UA.
+
+    A trial trains the network by the labels alone, as stage (a) does, with the settings of its own stage.
+    """
+
+    network: Literal["teacher", "student"] = "student"
+    """Whose section and stage are searched."""
+
+
+_PATCH_WIDTHS = (1, 2, 4, 8, 16)
+_DEPTHS = ValueRange(low=1, high=8)
 
 
 class Common(Section):
@@ -319,9 +328,28 @@ class Common(Section):
                     raise ValueError(f"tuning.space.{key}: step must be a whole number. Received: {step!r}")
         return self
 
+    @classmethod
+    def stage_names(cls) -> tuple[str, ...]:
+        """The stages that have settings, in their order.
+
+        Example:
+            >>> Config.stage_names()
+            ('teacher', 'matching', 'student')
+        """
+        fields = cls.model_fields["stages"].annotation.model_fields if "stages" in cls.model_fields else {}
+        return tuple(name for name, field in fields.items() if issubclass(field.annotation, StageSection))
+
     def _searchable_keys(self) -> list[str]:
         """The keys that a search may vary, those of its network."""
         return []
+
+    def default_space(self) -> dict[str, Any]:
+        """What a search varies where `tuning.space` is unset.
+
+        Raises:
+            ConfigError: This system has no such space.
+        """
+        raise ConfigError(f"tuning.space: say what is searched. Known here are {', '.join(self._searchable_keys())}")
 
     def value_at(self, key: str) -> Any:
         """The value of a dotted key.
@@ -397,6 +425,8 @@ class Config(Common):
     """The smaller network, which is shipped."""
     stages: StagesSection = StagesSection()
     """Training."""
+    tuning: ViTSERTuning = ViTSERTuning()
+    """What `keras-vitser tune` searches."""
 
     @model_validator(mode="after")
     def _patches_fill_the_image(self):
@@ -412,7 +442,7 @@ class Config(Common):
 
     @model_validator(mode="after")
     def _teaching(self):
-        if self.stages.student.alpha == 0 and self.stages.matching.epochs == 0 and self.stages.student.epochs == 0:
+        if self.stages.is_student_alone and self.stages.student.epochs == 0:
             raise ValueError("stages: no epoch trains the student; raise stages.student.epochs")
         if self.stages.compare_alone and self.stages.student.epochs == 0:
             raise ValueError("stages.compare_alone: no epoch trains the student alone; raise stages.student.epochs")
@@ -428,6 +458,12 @@ class Config(Common):
         if role == "teacher":  # only stage (a) masks
             keys += ["augmentation.time_mask", "augmentation.frequency_mask"]
         return keys
+
+    def default_space(self) -> dict[str, Any]:
+        """Patch width and depth of the searched network."""
+        role = self.tuning.network
+        widths = [width for width in _PATCH_WIDTHS if self.front_end.columns % width == 0]
+        return {f"{role}.patch_width": widths, f"{role}.depth": _DEPTHS.model_dump()}
 
     def value_at(self, key: str) -> Any:
         """The value of a dotted key; that of `ROLE.patch_width` is the second number of `ROLE.patch_size`.

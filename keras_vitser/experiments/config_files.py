@@ -3,13 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from keras_vitser.errors import ConfigError
-from keras_vitser.experiments.config import SPACE, Common, Config, config_class, explain
+from keras_vitser.experiments.config import CONFIGS, SPACE, Common, config_class, explain
 from keras_vitser.experiments.layered_yaml import (
     Line,
     leaf_of,
@@ -35,7 +35,7 @@ class Resolved:
             (`configs/savee.yaml:21`), or `given` for what came as a `Config`.
     """
 
-    config: Config
+    config: Common
     origins: dict[str, str]
 
     def to_yaml(self) -> str:
@@ -43,7 +43,7 @@ class Resolved:
         return with_comments(self.config.plain_values(), self.origins)
 
 
-def load_config(source: "str | os.PathLike | Config | None" = None, overrides: dict[str, Any] | None = None) -> Config:
+def load_config(source: "str | os.PathLike | Common | None" = None, overrides: dict[str, Any] | None = None) -> Common:
     """Reads and checks a config.
 
     Args:
@@ -67,7 +67,7 @@ def load_config(source: "str | os.PathLike | Config | None" = None, overrides: d
 
 
 def resolve_config(
-    source: "str | os.PathLike | Config | None" = None, overrides: dict[str, Any] | None = None
+    source: "str | os.PathLike | Common | None" = None, overrides: dict[str, Any] | None = None
 ) -> Resolved:
     """Reads and checks a config as `load_config` does, and keeps where each value comes from.
 
@@ -111,6 +111,26 @@ def resolve_config(
     return Resolved(config, {".".join(place): _origin(leaf_of(lines, place)) for place in places})
 
 
+def stage_names(source: "str | os.PathLike | Common | None" = None, system: str | None = None) -> tuple[str, ...]:
+    """The stages of a config that have settings, in their order.
+
+    Args:
+        source: As for `load_config`.
+        system: Another system than that of `source`.
+
+    Raises:
+        ConfigError: No such file or system, or not YAML.
+
+    Example:
+        >>> stage_names()
+        ('teacher', 'matching', 'student')
+    """
+    if isinstance(source, Common):
+        return source.stage_names()
+    values = {} if source is None else read_layers(config_path(source))[0]
+    return config_class(values if system is None else {"system": system}).stage_names()
+
+
 def config_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a config file, for editors.
 
@@ -118,14 +138,13 @@ def config_schema() -> dict[str, Any]:
         >>> config_schema()["properties"]["seed"]["default"]
         0
     """
-    schema = Config.model_json_schema(by_alias=True, schema_generator=_WithoutFieldTitles)
+    any_config = TypeAdapter(Union[tuple(CONFIGS.values())])  # noqa: UP007 of what is known at run time
+    schema = any_config.json_schema(by_alias=True, schema_generator=_WithoutFieldTitles)
     base = {"type": "string", "description": "The file that this one is a variant of, relative to this one."}
-    return {
-        "$schema": _WithoutFieldTitles.schema_dialect,
-        **schema,
-        "title": "A config of keras-vitser",
-        "properties": {"extends": base, **schema["properties"]},
-    }
+    names = [config["$ref"].rpartition("/")[2] for config in schema.get("anyOf", ())]
+    for config in [schema["$defs"][name] for name in names] or [schema]:
+        config["properties"] = {"extends": base, **config["properties"]}
+    return {"$schema": _WithoutFieldTitles.schema_dialect, **schema, "title": "A config of keras-vitser"}
 
 
 def config_path(source: str | os.PathLike) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 from keras_vitser.distillation.divergence import Divergence, divergences
 from keras_vitser.errors import ConfigError, DivergedError
 from keras_vitser.experiments import run_tracking
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.systems import Stage, stages_to, system_of
@@ -14,7 +14,7 @@ from keras_vitser.experiments.systems import Stage, stages_to, system_of
 _HIGHEST_ADVISED = 1e-4
 
 
-def standing(folder: RunFolder, config: Config) -> Divergence | None:
+def standing(folder: RunFolder, config: Common) -> Divergence | None:
     """The stop of the stage that diverged with the learning rate that the config still has."""
     for row in divergences(folder.checkpoints):
         if row.learning_rate == getattr(config.stages, row.stage).learning_rate:
@@ -22,7 +22,7 @@ def standing(folder: RunFolder, config: Config) -> Divergence | None:
     return None
 
 
-def diverged_error(folder: RunFolder, config: Config, error: DivergedError) -> DivergedError:
+def diverged_error(folder: RunFolder, config: Common, error: DivergedError) -> DivergedError:
     """The error of a stage, with what to do."""
     if error.learning_rate is None:
         return error.advising(
@@ -38,7 +38,7 @@ def diverged_error(folder: RunFolder, config: Config, error: DivergedError) -> D
     )
 
 
-def with_other_rate(folder: RunFolder, config: Config, overrides: dict[str, Any]) -> Config:
+def with_other_rate(folder: RunFolder, config: Common, overrides: dict[str, Any]) -> Common:
     """The config of a run that diverged with another learning rate of that stage, which is written to the folder.
 
     Args:
@@ -71,7 +71,7 @@ def with_other_rate(folder: RunFolder, config: Config, overrides: dict[str, Any]
     return changed
 
 
-def told(folder: RunFolder, config: Config, role: str) -> list[str]:
+def told(folder: RunFolder, config: Common, role: str) -> list[str]:
     """A sentence for each stop on the way to the network of a role."""
     stages = [stage.name for stage in stages_to(system_of(config), role)]
     return [
@@ -82,7 +82,7 @@ def told(folder: RunFolder, config: Config, role: str) -> list[str]:
     ]
 
 
-def _stage(config: Config, name: str) -> Stage:
+def _stage(config: Common, name: str) -> Stage:
     return next(stage for stage in system_of(config).stages if stage.name == name)
 
 

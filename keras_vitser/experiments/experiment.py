@@ -27,13 +27,13 @@ from keras_vitser.evaluation import (
     write_report,
 )
 from keras_vitser.experiments import divergence, preparation, provenance, stages
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.config_files import load_config
 from keras_vitser.experiments.model_card import model_card
 from keras_vitser.experiments.run_folder import RunFolder, environment, scored
 from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn
 from keras_vitser.experiments.system_metrics import SystemMetrics
-from keras_vitser.experiments.systems import Given, Lesson, System, system_of
+from keras_vitser.experiments.systems import SYSTEMS, Given, Stage, System, system_of
 from keras_vitser.files import sha256
 from keras_vitser.layers import FrontEnd
 from keras_vitser.layers.probability import probabilities
@@ -81,6 +81,7 @@ class Run:
         answers: What the network that is shipped says of the first test clip of each class; of a run that had ended
             before, nothing.
         data: Where the recordings are, as it was given.
+        system: Name of the system that was trained.
 
     Example:
         >>> Run(Path("runs/one"), {}, {}).model_folder.as_posix()
@@ -92,6 +93,12 @@ class Run:
     sentences: dict[str, str]
     answers: tuple[Answered, ...] = ()
     data: str | os.PathLike | None = None
+    system: str = Common.model_fields["system"].default
+
+    @property
+    def shipped(self) -> str:
+        """Role of the network that is shipped."""
+        return SYSTEMS[self.system].shipped
 
     @property
     def model_folder(self) -> Path:
@@ -100,7 +107,7 @@ class Run:
 
 
 def run(
-    config: "str | os.PathLike | Config | None" = None,
+    config: "str | os.PathLike | Common | None" = None,
     data: str | os.PathLike | None = None,
     *,
     runs: str | os.PathLike = "runs",
@@ -202,7 +209,8 @@ def resume(
             raise ConfigError(f"--resume goes on with a run as it began, and {folder.path} came to its end")
         log.info("run %s came to its end; nothing is left to do", folder.path)
         metrics = folder.read_json("metrics.json")
-        return Run(folder.path, metrics, {role: metrics[role]["sentence"] for role in scored(metrics)})
+        sentences = {role: metrics[role]["sentence"] for role in scored(metrics)}
+        return Run(folder.path, metrics, sentences, system=load_config(folder.path / "config.yaml").system)
     with folder.lock():
         config = load_config(folder.path / "config.yaml")
         if overrides:
@@ -221,7 +229,7 @@ def resume(
 class _Prepared:
     """All that follows from config and recordings, before anything is written."""
 
-    config: Config
+    config: Common
     system: System
     split: Split
     front_end: FrontEnd
@@ -231,7 +239,7 @@ class _Prepared:
 
 
 def _prepare(
-    config: Config, data: str | os.PathLike | None, divide: Callable[[Callable[[Split], None]], Split]
+    config: Common, data: str | os.PathLike | None, divide: Callable[[Callable[[Split], None]], Split]
 ) -> _Prepared:
     """Prepares a run; `divide` gives its split, and calls what it is given with it before it reads recordings."""
     system = system_of(config)
@@ -248,7 +256,7 @@ def _prepare(
     return _Prepared(config, system, split, front_end, given, networks, data)
 
 
-def _split_again(folder: RunFolder, config: Config, data: str | os.PathLike | None, refuse, progress) -> Split:
+def _split_again(folder: RunFolder, config: Common, data: str | os.PathLike | None, refuse, progress) -> Split:
     """The split of a run that was begun before: what was left out then is left out now, and nothing else."""
     split = preparation.split_of(config, data, folder.left_out())
     folder.check_split(split)
@@ -277,7 +285,7 @@ def _finish(prepared: _Prepared, folder: RunFolder, progress: Callable[[str, int
     return finished
 
 
-def _given_networks(system: System, config: Config, front_end: FrontEnd) -> dict[str, Given]:
+def _given_networks(system: System, config: Common, front_end: FrontEnd) -> dict[str, Given]:
     """The networks that the config names."""
     given = {}
     for role, (key, path) in system.given(config).items():
@@ -327,17 +335,28 @@ class _Experiment:
         parts = ("train", "validation", "test")
         train, validation, test = preparation.parts_of(self.config, self.front_end, self.split, parts, self.progress)
         for stage in self.stages:
-            store = self.stores[stage.name]
-            stage.train(Lesson(self.config, self.networks, train, validation, self.watcher, store))
-        probabilities = {role: self._measure(role, test.images) for role in self.networks}
+            stage.train(self._lesson(stage, train, validation), self.networks)
+        probabilities = {role: self._measure(role, test.x) for role in self.networks}
         self.progress("report", 0, 1)
         finished = self._report(test, probabilities)
         self.progress("report", 1, 1)
         return finished
 
-    def _measure(self, role: str, images) -> np.ndarray:
+    def _lesson(self, stage: Stage, train: stages.Part, validation: stages.Part) -> stages.Lesson:
+        return stages.Lesson(
+            stage.name,
+            stage.settings(self.config),
+            train,
+            validation,
+            self.config.seed,
+            self.watcher,
+            self.stores[stage.name],
+            stage.augment(self.config),
+        )
+
+    def _measure(self, role: str, x: Any) -> np.ndarray:
         told = functools.partial(self.progress, f"test of the {_said(role)}")
-        return keras.ops.convert_to_numpy(probabilities(stages.in_full_batches(self.networks[role], images, told)))
+        return keras.ops.convert_to_numpy(probabilities(stages.in_full_batches(self.networks[role], x, told)))
 
     def _begin(self, stage: str, ended: int) -> None:
         self.folder.keep_progress(stage, ended)
@@ -386,9 +405,8 @@ class _Experiment:
             store.keep_newest()
         shutil.rmtree(folder.checkpoints / FEATURES, ignore_errors=True)
         self._write_pictures_and_report(scores)
-        return Run(
-            folder.path, metrics, sentences, _first_answers(split, probabilities[self.system.shipped]), self.data
-        )
+        answers = _first_answers(split, probabilities[self.system.shipped])
+        return Run(folder.path, metrics, sentences, answers, self.data, self.system.name)
 
     def _is_as_given(self, role: str) -> bool:
         return role in self.given and self.networks[role] is self.given[role].recognizer.network

@@ -7,16 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitser.distillation import halving_schedule
 from keras_vitser.distillation.divergence import FiniteLosses
 from keras_vitser.distillation.epochs import Epochs, epochs_of
 from keras_vitser.errors import TuningError
 from keras_vitser.experiments.batches import Batches
-from keras_vitser.experiments.config import Config, ValueRange
+from keras_vitser.experiments.config import Common, ValueRange
 from keras_vitser.experiments.config_files import load_config
-from keras_vitser.experiments.stages import BestEpoch, Part
+from keras_vitser.experiments.stages import BestEpoch, Part, compile_by_labels, schedule
+from keras_vitser.experiments.systems import stage_of, system_of
 from keras_vitser.experiments.tuning_trials import OBJECTIVE
-from keras_vitser.models import ViTSER
 
 try:
     import keras_tuner
@@ -24,15 +23,13 @@ except ImportError as error:
     missing = "" if error.name in (None, "keras_tuner") else f" ({error.name} is missing)"
     raise TuningError(f"KerasTuner is not installed{missing}: pip install 'keras-vitser[tune]'") from None
 
-_PATCH_WIDTHS = (1, 2, 4, 8, 16)
-_DEPTHS = ValueRange(low=1, high=8)
 _DIGITS = 6
 
 
-class ViTSERHyperModel(keras_tuner.HyperModel):
+class SystemHyperModel(keras_tuner.HyperModel):
     """The networks of a config's search space, for any of KerasTuner's tuners.
 
-    `fit` trains by the labels alone, as stage (a) does, with the stage of the searched network, and measures each
+    `fit` trains by the labels alone, with the stage of the searched network, and measures each
     epoch on the validation data. The objective is
     `keras_tuner.Objective("validation_unweighted_accuracy", "max")`. All weights follow from the config's seed: each
     trial starts as a run of its config would.
@@ -45,18 +42,20 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
         ConfigError: The config is wrong.
 
     Example:
-        >>> model = ViTSERHyperModel(None, num_classes=7)
+        >>> model = SystemHyperModel(None, num_classes=7)
         >>> model.build(keras_tuner.HyperParameters()).count_params()
         1417991
     """
 
-    def __init__(self, config: "str | os.PathLike | Config | None", num_classes: int):
+    def __init__(self, config: "str | os.PathLike | Common | None", num_classes: int):
         super().__init__()
         self.config = with_space(load_config(config))
         self.num_classes = num_classes
+        self._system = system_of(self.config)
+        self._stage = stage_of(self._system, self.config.tuning.network)
         self._space = {key: _as_read(self.config, key) for key in self.config.tuning.space}
 
-    def config_of(self, hp: "keras_tuner.HyperParameters") -> Config:
+    def config_of(self, hp: "keras_tuner.HyperParameters") -> Common:
         """The config with the values of a trial; what `hp` does not know yet is added to its space."""
         values = {key: self.exact(key, self._declared(hp, key)) for key in self.config.tuning.space}
         return self.config.with_values(values)
@@ -72,26 +71,19 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
     def build(self, hp: "keras_tuner.HyperParameters") -> keras.Model:
         """A compiled network of the values of a trial."""
         config = self.config_of(hp)
-        section, settings = _searched(config)
         keras.utils.set_random_seed(config.seed)
-        make = ViTSER.teacher if config.tuning.network == "teacher" else ViTSER.student
-        image_size = (config.front_end.n_mels, config.front_end.columns)
-        network = make(num_classes=self.num_classes, image_size=image_size, **section.model_dump())
-        network.compile(
-            keras.optimizers.Adam(settings.learning_rate, weight_decay=settings.weight_decay or None),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-        )
+        network = self._system.network(config, config.tuning.network, self.num_classes)
+        compile_by_labels(network, self._stage.settings(config))
         return network
 
     def fit(
         self,
         hp: "keras_tuner.HyperParameters",
         model: keras.Model,
-        x: np.ndarray,
+        x: Any,
         y: np.ndarray,
         *,
-        validation_data: tuple[np.ndarray, np.ndarray],
+        validation_data: tuple[Any, np.ndarray],
         epochs: int | None = None,
         initial_epoch: int = 0,
         callbacks: Iterable[keras.callbacks.Callback] = (),
@@ -102,9 +94,9 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
         Args:
             hp: Values of the trial.
             model: What `build` gave.
-            x: float32 array `(examples, bands, frames, 1)`.
+            x: What the network takes, arrays `(examples, ...)`: float32 images `(examples, bands, frames, 1)`.
             y: Int array `(examples,)`.
-            validation_data: Images and labels that choose the epoch.
+            validation_data: Such arrays, and labels, that choose the epoch.
             epochs: Int. Defaults to the config's `tuning.epochs`.
             initial_epoch: Int, epochs that the network has learned before.
             callbacks: Of the tuner and the user.
@@ -117,15 +109,12 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
             DivergedError: A loss is NaN or infinite.
         """
         config = self.config_of(hp)
-        _, settings = _searched(config)
-        augmentation = config.augmentation
-        is_teacher = config.tuning.network == "teacher"
-        masks = augmentation.masks if is_teacher else (0, 0)
-        images, labels = np.asarray(x, np.float32), np.asarray(y)
-        batches = Batches(images, labels, settings.batch_size, config.seed, masks, augmentation.shifts)
+        settings = self._stage.settings(config)
+        x, validation_x = (keras.tree.map_structure(np.asarray, given) for given in (x, validation_data[0]))
+        batches = Batches(x, np.asarray(y), settings.batch_size, config.seed, self._stage.augment(config))
         data = epochs_of(batches, settings.batch_size, seed=0)
         data.replay(initial_epoch)
-        validation = Part(*(np.asarray(part) for part in validation_data))
+        validation = Part(validation_x, np.asarray(validation_data[1]))
         history = model.fit(
             data,
             epochs=epochs or config.tuning.epochs,
@@ -133,9 +122,9 @@ class ViTSERHyperModel(keras_tuner.HyperModel):
             shuffle=False,
             callbacks=[
                 _InOrder(data),
-                halving_schedule(settings.learning_rate, settings.halve_every),
+                schedule(settings),
                 BestEpoch(model, validation),
-                FiniteLosses(config.tuning.network),
+                FiniteLosses(self._stage.name),
                 *callbacks,
             ],
             verbose=verbose,
@@ -168,23 +157,13 @@ class _InOrder(keras.callbacks.Callback):
         self._data.end()
 
 
-def _searched(config: Config):
-    """Section and stage of the network that is searched."""
-    role = config.tuning.network
-    return getattr(config, role), getattr(config.stages, role)
-
-
-def _as_read(config: Config, key: str) -> list[Any]:
+def _as_read(config: Common, key: str) -> list[Any]:
     """The choices of a key, or the ends of its range, as the config reads them: of one type."""
     domain = config.tuning.space[key]
     stated = [domain.low, domain.high] if isinstance(domain, ValueRange) else domain
     return list(dict.fromkeys(config.with_values({key: value}).value_at(key) for value in stated))
 
 
-def with_space(config: Config) -> Config:
-    """A config that states its space: patch width and depth, where it states none."""
-    if config.tuning.space:
-        return config
-    role = config.tuning.network
-    widths = [width for width in _PATCH_WIDTHS if config.front_end.columns % width == 0]
-    return load_config(config, {"tuning.space": {f"{role}.patch_width": widths, f"{role}.depth": _DEPTHS.model_dump()}})
+def with_space(config: Common) -> Common:
+    """A config that states its space: its own default, where it states none."""
+    return config if config.tuning.space else load_config(config, {"tuning.space": config.default_space()})

@@ -1,4 +1,4 @@
-"""From a config and recordings to the images of a split; runs and searches share it."""
+"""From a config and recordings to the examples of a split; runs and searches share it."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from keras_vitser.corpora import Clip, Corpus, Split, cache_folder, protocols
 from keras_vitser.corpora.identity import recording_keys
 from keras_vitser.corpora.unreadable import by_reason, unreadable_error
 from keras_vitser.errors import KerasViTSERError, ProtocolError
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.stages import Part
@@ -25,20 +25,21 @@ from keras_vitser.layers import FrontEnd
 log = logging.getLogger(__name__)
 
 
-def front_end_of(config: Config) -> FrontEnd:
+def front_end_of(config: Common) -> FrontEnd:
     """The front end of a config.
 
     Raises:
         ConfigError: Its settings do not fit together.
 
     Example:
+        >>> from keras_vitser.experiments.config import Config
         >>> front_end_of(Config()).image_size
         (128, 128)
     """
     return system_of(config).front_end(config)
 
 
-def split_of(config: Config, data: str | os.PathLike | None, left_out: Collection[Sequence] = ()) -> Split:
+def split_of(config: Common, data: str | os.PathLike | None, left_out: Collection[Sequence] = ()) -> Split:
     """The recordings, divided as the config says. No recording is decoded.
 
     Args:
@@ -68,7 +69,7 @@ def split_of(config: Config, data: str | os.PathLike | None, left_out: Collectio
 
 
 def readable_split_of(
-    config: Config,
+    config: Common,
     data: str | os.PathLike | None,
     refuse: Callable[[Split], None] = lambda split: None,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
@@ -113,7 +114,7 @@ def readable_split_of(
 
 
 def refuse_unreadable(
-    config: Config, corpus: Corpus, progress: Callable[[str, int, int], None] = lambda task, done, total: None
+    config: Common, corpus: Corpus, progress: Callable[[str, int, int], None] = lambda task, done, total: None
 ) -> None:
     """Reads every recording that is not left out already, of a run that was begun before.
 
@@ -126,7 +127,7 @@ def refuse_unreadable(
 
 
 def parts_of(
-    config: Config,
+    config: Common,
     front_end: FrontEnd,
     split: Split,
     names: Iterable[str],
@@ -148,7 +149,7 @@ def parts_of(
         >>> from keras_vitser.experiments.config_files import load_config
         >>> config = load_config("demo", {"front_end": {"n_mels": 16, "frames": 16},
         ...     "teacher.patch_size": [16, 1], "student.patch_size": [16, 1]})
-        >>> parts_of(config, front_end_of(config), split_of(config, None), ["test"])[0].images.shape
+        >>> parts_of(config, front_end_of(config), split_of(config, None), ["test"])[0].x.shape
         (160, 16, 16, 1)
     """
     cache = _cache(config, front_end)
@@ -161,7 +162,7 @@ def parts_of(
     return parts
 
 
-def _corpus_of(config: Config, data: str | os.PathLike | None) -> Corpus:
+def _corpus_of(config: Common, data: str | os.PathLike | None) -> Corpus:
     section = config.corpus
     return corpora.load(
         section.name, data, section.classes, labels_as_written=section.labels_as_written, missing_ok=True
@@ -175,14 +176,14 @@ def _copies_of(corpus: Corpus) -> Corpus:
     return replace(corpus, clips=tuple(clip for clip in corpus.clips if counts[keys[clip]] > 1))
 
 
-def _divided(config: Config, corpus: Corpus) -> Split:
+def _divided(config: Common, corpus: Corpus) -> Split:
     settings = {"seed": config.seed, **config.protocol.settings()}
     if config.protocol.name != "paper":
         settings["copies"] = config.augmentation.copies
     return protocols.split(corpus, config.protocol.name, **settings)
 
 
-def _unreadable(config: Config, corpus: Corpus, progress: Callable[[str, int, int], None]) -> dict[Clip, Exception]:
+def _unreadable(config: Common, corpus: Corpus, progress: Callable[[str, int, int], None]) -> dict[Clip, Exception]:
     clips = [clip for clip in corpus.clips if clip not in corpus.unreadable]
     try:
         return _cache(config, front_end_of(config)).unreadable(
@@ -194,7 +195,7 @@ def _unreadable(config: Config, corpus: Corpus, progress: Callable[[str, int, in
         raise RunFolder(cache_folder()).cannot_be_written(error) from error
 
 
-def _cache(config: Config, front_end: FrontEnd) -> ImageCache:
+def _cache(config: Common, front_end: FrontEnd) -> ImageCache:
     augmentation = config.augmentation
     strengths = Augmentation(augmentation.noise_snr_db, augmentation.speed, augmentation.shift_seconds)
     return ImageCache(cache_folder(), front_end, strengths, config.seed)

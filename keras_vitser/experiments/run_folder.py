@@ -22,7 +22,7 @@ import keras_vitser
 from keras_vitser.audio import COPIES
 from keras_vitser.corpora import Split
 from keras_vitser.errors import RunFolderError
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.files import strict_json, whole_file
 
 PROJECT = "tuning"  # KerasTuner's folder, in the folder of a search
@@ -143,7 +143,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name}: cannot be read ({error}); begin a new run") from None
 
-    def write_start(self, config: Config, split: Split, data: str | os.PathLike | None) -> None:
+    def write_start(self, config: Common, split: Split, data: str | os.PathLike | None) -> None:
         """Writes what is known before training: config, environment and place of the recordings, split."""
         self.write_text("config.yaml", config.to_yaml())
         recordings = {

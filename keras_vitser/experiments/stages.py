@@ -1,10 +1,10 @@
-"""The three stages of paper 1 (Kim and Lee 2024): teacher, matching, student."""
+"""How the stages of a run train: by the labels, or by a teacher; and how a network is measured on the way."""
 
 import functools
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ from keras_vitser.distillation.divergence import ANSWER, FiniteLosses
 from keras_vitser.distillation.epochs import epochs_of
 from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.evaluation import Scores, score
-from keras_vitser.experiments.batches import Batches
-from keras_vitser.experiments.config import StageSection, StudentStage
+from keras_vitser.experiments.batches import Batches, Step
+from keras_vitser.experiments.config import StageSection
 from keras_vitser.layers.probability import probabilities
 
 _PREDICTION_BATCH = 32
@@ -29,9 +29,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Part:
-    """Images and labels of one part of a split."""
+    """Examples of one part of a split.
 
-    images: np.ndarray
+    Attributes:
+        x: What a network takes: any `keras.tree` structure of arrays `(examples, ...)`.
+        labels: Int array `(examples,)`.
+    """
+
+    x: Any
     labels: np.ndarray
 
 
@@ -51,81 +56,91 @@ class Watcher:
     begin: Callable[[str, int], None] = lambda stage, ended: None
 
 
-def train_by_labels(
-    network: keras.Model,
-    train: Part,
-    validation: Part,
-    settings: StageSection,
-    seed: int,
-    watcher: Watcher,
-    store: Checkpoints | None = None,
-    stage: str = "teacher",
-    masks: tuple[int, int] = (0, 0),
-    shifts: tuple[int, int] = (0, 0),
-) -> None:
-    """A network learns the labels, as the teacher in stage (a). It ends with the weights of its best epoch."""
+@dataclass(frozen=True)
+class Lesson:
+    """What a stage trains with.
+
+    Attributes:
+        stage: Its name, for progress, checkpoints and messages.
+        settings: Epochs, batch size, learning rate.
+        train: What is learned from.
+        validation: What chooses the epoch.
+        seed: Of the order of the examples.
+        watcher: Who hears of the progress.
+        store: Where its checkpoints are kept. Defaults to nowhere.
+        augment: What changes each example, each epoch anew.
+    """
+
+    stage: str
+    settings: StageSection
+    train: Part
+    validation: Part
+    seed: int
+    watcher: Watcher = Watcher()
+    store: Checkpoints | None = None
+    augment: Sequence[Step] = ()
+
+
+def compile_by_labels(network: keras.Model, settings: StageSection) -> None:
+    """Gives a network the recipe of one that learns the labels; runs and searches share it."""
     network.compile(
         _optimizer(settings),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
-    batches = Batches(train.images, train.labels, settings.batch_size, seed, masks, shifts)
-    _fit(network, batches, stage, settings, [BestEpoch(network, validation, watcher.batch)], watcher, store)
 
 
-def match_features(
-    teacher: keras.Model,
-    student: keras.Model,
-    train: Part,
-    settings: StageSection,
-    seed: int,
-    watcher: Watcher,
-    store: Checkpoints | None = None,
-    shifts: tuple[int, int] = (0, 0),
-) -> None:
-    """Stage (b): the student learns the teacher's feature map; no labels, nothing to choose an epoch by."""
-    distiller = Distiller(teacher, student, alpha=1.0, label_weight=0.0)
-    answering = _Answering(student, train.images[:_PREDICTION_BATCH])
-    _distill(distiller, train, "matching", settings, [answering], seed, watcher, store, shifts)
+def schedule(settings: StageSection) -> keras.callbacks.Callback:
+    """The learning rate of each epoch."""
+    return halving_schedule(settings.learning_rate, settings.halve_every)
 
 
-def tune_student(
-    teacher: keras.Model,
-    student: keras.Model,
-    train: Part,
-    validation: Part,
-    settings: StudentStage,
-    seed: int,
-    watcher: Watcher,
-    store: Checkpoints | None = None,
-    stage: str = "student",
-    shifts: tuple[int, int] = (0, 0),
-) -> None:
-    """Stage (c): labels and feature map. It ends with the weights of its best epoch on `validation`.
+def train_by_labels(lesson: Lesson, network: keras.Model) -> None:
+    """A network learns the labels. It ends with the weights of its best epoch."""
+    compile_by_labels(network, lesson.settings)
+    batches = Batches(lesson.train.x, lesson.train.labels, lesson.settings.batch_size, lesson.seed, lesson.augment)
+    _fit(lesson, network, batches, BestEpoch(network, lesson.validation, lesson.watcher.batch))
 
-    With `alpha` 0 in the settings the teacher is not asked, and the stage is that of a student trained alone.
-    """
-    distiller = Distiller(teacher, student, alpha=settings.alpha)
-    best = BestEpoch(student, validation, watcher.batch)
-    _distill(distiller, train, stage, settings, [best], seed, watcher, store, shifts)
+
+def distil(lesson: Lesson, distiller: Distiller) -> None:
+    """A student learns from a teacher; where it learns the labels too, it ends with the weights of its best epoch."""
+    student, by_labels = distiller.student, bool(distiller.label_weight)
+    if by_labels:
+        watching = BestEpoch(student, lesson.validation, lesson.watcher.batch)
+    else:  # there is nothing to choose an epoch by
+        watching = _Answering(student, _rows(lesson.train.x, slice(_PREDICTION_BATCH)))
+    if not lesson.settings.epochs:
+        return
+    labels = lesson.train.labels if by_labels else None
+    batches = Batches(lesson.train.x, labels, lesson.settings.batch_size, lesson.seed, lesson.augment)
+    distiller.compile(_optimizer(lesson.settings))
+    # Where the examples stay as they are, the teacher speaks once for all epochs.
+    _fit(lesson, distiller, batches, watching, cache_teacher=not lesson.augment)
 
 
 def in_full_batches(
-    network: keras.Model, images: np.ndarray, told: Callable[[int, int], None] = lambda done, total: None
+    network: keras.Model, x: Any, told: Callable[[int, int], None] = lambda done, total: None
 ) -> np.ndarray:
-    """What a network says of images, float32 `(examples, ...)`; one graph serves all, the last batch too.
+    """What a network says of examples, float32 `(examples, ...)`; one graph serves all, the last batch too.
 
     Args:
         network: The network.
-        images: float32 array `(examples, bands, frames, 1)`.
+        x: What it takes: any structure of arrays `(examples, ...)`.
         told: Called with the batches done and all batches.
     """
-    padding = -len(images) % _PREDICTION_BATCH
-    padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
-    batches = len(padded) // _PREDICTION_BATCH
+    examples = len(keras.tree.flatten(x)[0])
+    padding = -examples % _PREDICTION_BATCH
+    padded = keras.tree.map_structure(
+        lambda array: np.concatenate([array, np.zeros((padding, *array.shape[1:]), array.dtype)]), x
+    )
+    batches = (examples + padding) // _PREDICTION_BATCH
     tell = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: told(batch + 1, batches))
     answers = network.predict(padded, batch_size=_PREDICTION_BATCH, verbose=0, callbacks=[tell])
-    return answers[: len(images)].astype(np.float32)
+    return answers[:examples].astype(np.float32)
+
+
+def _rows(x: Any, rows: Any) -> Any:
+    return keras.tree.map_structure(lambda array: array[rows], x)
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -179,7 +194,7 @@ class BestEpoch(keras.callbacks.Callback):
             self._best = tuple(float(number) for number in best)
 
     def _score(self) -> Scores | None:
-        logits = in_full_batches(self._network, self._validation.images, self._told)
+        logits = in_full_batches(self._network, self._validation.x, self._told)
         if not np.isfinite(logits).all():
             return None
         names = [str(index) for index in range(logits.shape[1])]
@@ -187,15 +202,15 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 class _Answering(keras.callbacks.Callback):
-    """Says in an epoch's logs where the answers to some images are not finite: no loss shows what its last step did."""
+    """Says in an epoch's logs where answers to some examples are not finite: no loss shows what its last step did."""
 
-    def __init__(self, network: keras.Model, images: np.ndarray):
+    def __init__(self, network: keras.Model, x: Any):
         super().__init__()
         self._network = network
-        self._images = images
+        self._x = x
 
     def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(in_full_batches(self._network, self._images)).all():
+        if not np.isfinite(in_full_batches(self._network, self._x)).all():
             logs[ANSWER] = math.nan
 
 
@@ -250,25 +265,15 @@ class _Progress(keras.callbacks.Callback):
             log.info("stage %s: %d epochs, %.1f clips a second", self._stage, len(self._rows), rate)
 
 
-def _distill(distiller, train, stage, settings, callbacks, seed, watcher, store, shifts):
+def _fit(lesson: Lesson, network: keras.Model, batches: Batches, watching: keras.callbacks.Callback, **kwargs) -> None:
+    settings = lesson.settings
     if not settings.epochs:
         return
-    labels = train.labels if distiller.label_weight else None
-    batches = Batches(train.images, labels, settings.batch_size, seed, shifts=shifts)
-    distiller.compile(_optimizer(settings))
-    # Where the images stay as they are, the teacher speaks once for all epochs.
-    _fit(distiller, batches, stage, settings, callbacks, watcher, store, cache_teacher=not any(shifts))
-
-
-def _fit(network, batches, stage, settings, callbacks, watcher, store, **kwargs):
-    if not settings.epochs:
-        return
-    schedule = halving_schedule(settings.learning_rate, settings.halve_every)
     clock = _Clock()
-    progress = _Progress(stage, settings, batches, watcher, clock)
-    callbacks = [schedule, clock, *callbacks, FiniteLosses(stage), progress]
+    progress = _Progress(lesson.stage, settings, batches, lesson.watcher, clock)
+    callbacks = [schedule(settings), clock, watching, FiniteLosses(lesson.stage), progress]
     data = epochs_of(batches, settings.batch_size, seed=0)
-    resumable_fit(network, data, epochs=settings.epochs, store=store, callbacks=callbacks, verbose=0, **kwargs)
+    resumable_fit(network, data, epochs=settings.epochs, store=lesson.store, callbacks=callbacks, verbose=0, **kwargs)
 
 
 def _optimizer(settings: StageSection) -> keras.optimizers.Optimizer:

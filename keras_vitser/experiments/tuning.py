@@ -11,15 +11,17 @@ from keras_vitser.corpora import Split
 from keras_vitser.corpora.unreadable import left_out_sentence
 from keras_vitser.errors import KerasViTSERError, ProtocolError, TuningError
 from keras_vitser.experiments import preparation, tuning_workers
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.config_files import load_config
-from keras_vitser.experiments.hypermodel import ViTSERHyperModel, with_space
+from keras_vitser.experiments.hypermodel import SystemHyperModel, with_space
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tuning_engine import ALONE, CHIEF, WORKER, looking, role, run_trials
 from keras_vitser.experiments.tuning_part import parts_of, take_part, taken_up
 from keras_vitser.experiments.tuning_trials import OBJECTIVE, Follower, Trial, ranked, read_trials, write_table
 
-__all__ = ["OBJECTIVE", "Search", "Trial", "ViTSERHyperModel", "tune"]
+__all__ = ["OBJECTIVE", "Search", "SystemHyperModel", "Trial", "ViTSERHyperModel", "tune"]
+
+ViTSERHyperModel = SystemHyperModel  # its name while there was one system
 
 _BEST = "best.yaml"
 
@@ -60,7 +62,7 @@ class Search:
 
 
 def tune(
-    config: "str | os.PathLike | Config | None" = None,
+    config: "str | os.PathLike | Common | None" = None,
     data: str | os.PathLike | None = None,
     *,
     runs: str | os.PathLike = "runs",
@@ -119,7 +121,7 @@ def tune(
         folder, config, split = _begin(with_space(load_config(config, overrides)), data, runs, progress)
     else:
         folder, config, split, data = taken_up(resume, data)
-    hypermodel = ViTSERHyperModel(config, len(split.corpus.labels))
+    hypermodel = SystemHyperModel(config, len(split.corpus.labels))
     if (folder.path / _BEST).is_file():
         log.info("search %s came to its end; nothing is left to do", folder.path)
         return _followed(lambda follower: None, folder, hypermodel, split, progress)
@@ -144,7 +146,7 @@ def tune(
     return _followed(work, folder, hypermodel, split, progress)
 
 
-def _followed(work, folder: RunFolder, hypermodel: ViTSERHyperModel, split: Split, progress) -> Search:
+def _followed(work, folder: RunFolder, hypermodel: SystemHyperModel, split: Split, progress) -> Search:
     follower = Follower(folder, hypermodel.config, hypermodel.exact, progress)
     try:
         work(follower)
@@ -169,7 +171,7 @@ def _nothing_found(search: Search) -> str:
     return f"no trial succeeded; the last: {trials[-1].message if trials else 'there was none'}"
 
 
-def _begin(config: Config, data, runs, progress) -> tuple[RunFolder, Config, Split]:
+def _begin(config: Common, data, runs, progress) -> tuple[RunFolder, Common, Split]:
     preparation.front_end_of(config)
     split = preparation.readable_split_of(config, data, _refuse_choice_by_test, progress)
     folder = RunFolder.create(runs, f"tune_{split.corpus.name}_{split.protocol}_s{config.seed}")
@@ -188,13 +190,13 @@ def _refuse_choice_by_test(split: Split) -> None:
         )
 
 
-def _result(folder: RunFolder, hypermodel: ViTSERHyperModel, split: Split) -> Search:
+def _result(folder: RunFolder, hypermodel: SystemHyperModel, split: Split) -> Search:
     trials = tuple(read_trials(folder, hypermodel.exact))
     left_out = left_out_sentence(split.corpus, split.left_out)
     return Search(folder.path, trials, 1 / len(split.corpus.labels), len(split.validation), left_out)
 
 
-def _finish(folder: RunFolder, hypermodel: ViTSERHyperModel, split: Split) -> Search:
+def _finish(folder: RunFolder, hypermodel: SystemHyperModel, split: Split) -> Search:
     search = _result(folder, hypermodel, split)
     write_table(folder, list(search.trials))
     if not search.best:

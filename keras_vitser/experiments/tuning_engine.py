@@ -18,7 +18,7 @@ import keras
 import keras_tuner
 
 from keras_vitser.errors import DivergedError, TuningError
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tuning_trials import DIVERGED, EPOCHS, ERROR, OBJECTIVE
 from keras_vitser.files import strict_json, whole_file
@@ -62,7 +62,7 @@ def run_trials(
     """Runs trials until none is left, in the process's own part.
 
     Args:
-        hypermodel: The `ViTSERHyperModel`.
+        hypermodel: The `SystemHyperModel`.
         folder: The folder of the search.
         train: `Part` to learn from; the chief, who trains nothing, needs none.
         validation: `Part` to measure on, likewise.
@@ -83,9 +83,9 @@ def run_trials(
             overwrite=False,
         )
     tuner.look, tuner.given_up = look, given_up
-    parts = {} if train is None else {"x": train.images, "y": train.labels}
+    parts = {} if train is None else {"x": train.x, "y": train.labels}
     if validation is not None:
-        parts["validation_data"] = (validation.images, validation.labels)
+        parts["validation_data"] = (validation.x, validation.labels)
     tuner.search(**parts, verbose=0)
 
 
@@ -258,7 +258,7 @@ class _Random(_Kept, keras_tuner.oracles.RandomSearchOracle):
     pass
 
 
-def _oracle(config: Config):
+def _oracle(config: Common):
     tuning = config.tuning
     settings = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from keras_vitser.corpora import Split
 from keras_vitser.errors import KerasViTSERError, RunFolderError
 from keras_vitser.experiments import preparation
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.config_files import load_config
-from keras_vitser.experiments.hypermodel import ViTSERHyperModel
+from keras_vitser.experiments.hypermodel import SystemHyperModel
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.stages import Part
 from keras_vitser.experiments.tuning_engine import CHIEF, role, run_trials
@@ -20,7 +20,7 @@ from keras_vitser.experiments.tuning_engine import CHIEF, role, run_trials
 
 def taken_up(
     path: str | os.PathLike, data: str | os.PathLike | None
-) -> tuple[RunFolder, Config, Split, str | os.PathLike | None]:
+) -> tuple[RunFolder, Common, Split, str | os.PathLike | None]:
     """A search that was begun: its folder, its config, its split, and where the recordings are.
 
     Raises:
@@ -36,14 +36,14 @@ def taken_up(
     return folder, config, split, data
 
 
-def parts_of(config: Config, split: Split, progress: Callable[[str, int, int], None]) -> list[Part]:
+def parts_of(config: Common, split: Split, progress: Callable[[str, int, int], None]) -> list[Part]:
     """What a trial learns from, and what it is measured on."""
     return preparation.parts_of(config, preparation.front_end_of(config), split, ("train", "validation"), progress)
 
 
 def take_part(
     folder: RunFolder,
-    hypermodel: ViTSERHyperModel,
+    hypermodel: SystemHyperModel,
     split: Split,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
     given_up: str | None = None,
@@ -62,7 +62,7 @@ def main(path: str, data: str, given_up: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         folder, config, split, _ = taken_up(path, json.loads(data))
-        take_part(folder, ViTSERHyperModel(config, len(split.corpus.labels)), split, given_up=json.loads(given_up))
+        take_part(folder, SystemHyperModel(config, len(split.corpus.labels)), split, given_up=json.loads(given_up))
     except KerasViTSERError as error:
         sys.exit(f"error: {error}")
 

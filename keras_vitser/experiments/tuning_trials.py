@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tracking import Tracker
 
@@ -115,7 +115,7 @@ class Follower:
         progress: Called with a task, the steps done and all its steps.
     """
 
-    def __init__(self, folder: RunFolder, config: Config, exact, progress: Callable[[str, int, int], None]):
+    def __init__(self, folder: RunFolder, config: Common, exact, progress: Callable[[str, int, int], None]):
         self._folder = folder
         self._config = config
         self._exact = exact
@@ -150,7 +150,7 @@ class Follower:
 class _Tracking:
     """MLflow: the search is a run, and a trial a run in it. All calls to the tracker stand here."""
 
-    def __init__(self, folder: RunFolder, config: Config):
+    def __init__(self, folder: RunFolder, config: Common):
         self._folder = folder
         self._section = config.tracking
         self._known = folder.read_json(_TRACKING) if (folder.path / _TRACKING).exists() else {"trials": {}}

@@ -22,7 +22,7 @@ def scores(share, clips):
 def write(tmp_path):
     """Makes a run folder; its last `test` clips test."""
 
-    def write_run(name, test=2, share=0.5, leaky=False, versions=None, ended=True, **overrides):
+    def write_run(name, test=2, share=0.5, leaky=False, versions=None, ended=True, taught=True, **overrides):
         folder = tmp_path / name
         folder.mkdir()
         values = TINY | {"corpus.name": "demo"} | {key.replace("__", "."): value for key, value in overrides.items()}
@@ -35,7 +35,8 @@ def write(tmp_path):
         (folder / "environment.json").write_text(json.dumps(environment))
         if ended:
             metrics = {"protocol": config.protocol.name, "leaky": leaky, "student": scores(share, test)}
-            (folder / "metrics.json").write_text(json.dumps(metrics | {"teacher": scores(share + 0.2, test)}))
+            teacher = {"teacher": scores(share + 0.2, test)} if taught else {}
+            (folder / "metrics.json").write_text(json.dumps(metrics | teacher))
             (folder / "report.html").write_text("")
         return folder
 
@@ -97,6 +98,12 @@ def test_a_run_that_has_not_ended_has_no_scores(command, write):
     rows = rows_of(command("compare", one, two).out)
     assert ["student", "second", *["-"] * 6] in rows
     assert "neither run has ended" in command("compare", two, three).out
+
+
+def test_a_network_that_one_run_lacks_is_said(command, write):
+    lines = command("compare", write("one"), write("two", taught=False)).out.splitlines()
+    assert "the second run has no teacher" in lines
+    assert not any("first run has no" in line for line in lines)
 
 
 def test_json_is_the_same(command, write):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_vitser.experiments.batches import Batches
+from keras_vitser.experiments.batches import Batches, Mask, Shift
 
 pytestmark = pytest.mark.backends("torch")
 
@@ -81,7 +81,7 @@ def test_small_sets_make_one_batch_of_all(count, size, batches, rows):
 
 def test_masks_blank_columns_and_bands_drawn_anew_each_epoch():
     images = np.ones((40, 12, 20, 1), "float32")
-    batches = Batches(images, None, 40, seed=2, masks=(6, 3))
+    batches = Batches(images, None, 40, seed=2, augment=[Mask(6, 3)])
     drawn = []
     for _ in range(2):
         (x,) = batches[0]
@@ -99,13 +99,15 @@ def test_masks_blank_columns_and_bands_drawn_anew_each_epoch():
     assert not np.array_equal(*drawn)
     assert np.array_equal(
         drawn[0],
-        Batches(images, None, 40, seed=2, masks=(6, 3))[0][0][np.argsort(Batches(images, None, 40, seed=2)._order)],
+        Batches(images, None, 40, seed=2, augment=[Mask(6, 3)])[0][0][
+            np.argsort(Batches(images, None, 40, seed=2)._order)
+        ],
     )
     assert images.all()
 
 
 def test_a_mask_may_be_wider_than_the_image():
-    (x,) = Batches(np.ones((50, 4, 5, 1), "float32"), None, 50, seed=0, masks=(99, 0))[0]
+    (x,) = Batches(np.ones((50, 4, 5, 1), "float32"), None, 50, seed=0, augment=[Mask(99, 0)])[0]
     assert (x[..., 0] == 0).all(axis=(1, 2)).any()
 
 
@@ -113,7 +115,7 @@ def test_shifts_move_whole_images_drawn_anew_each_epoch():
     """Where an image leaves a gap its edge is repeated, so a gradient stays one, and says how far it was moved."""
     rows, columns = np.mgrid[:12, :20]
     images = np.repeat((rows * 100 + columns)[None, :, :, None].astype("float32"), 200, axis=0)
-    batches = Batches(images, None, 200, seed=2, shifts=(6, 3))
+    batches = Batches(images, None, 200, seed=2, augment=[Shift(6, 3)])
     drawn = []
     for _ in range(2):
         (x,) = batches[0]
@@ -126,10 +128,10 @@ def test_shifts_move_whole_images_drawn_anew_each_epoch():
         drawn.append((down, right))
         batches.on_epoch_end()
     assert not np.array_equal(*drawn)
-    again = Batches(images, None, 200, seed=2, shifts=(6, 3))
+    again = Batches(images, None, 200, seed=2, augment=[Shift(6, 3)])
     np.testing.assert_array_equal(again[0][0][:, 6, 10, 0], (6 - drawn[0][0]) * 100 + 10 - drawn[0][1])
 
 
 def test_a_shift_may_be_wider_than_the_image():
-    (x,) = Batches(np.ones((50, 4, 5, 1), "float32"), None, 50, seed=0, shifts=(99, 99))[0]
+    (x,) = Batches(np.ones((50, 4, 5, 1), "float32"), None, 50, seed=0, augment=[Shift(99, 99)])[0]
     assert (x == 1).all()

@@ -397,6 +397,10 @@ class TestTheSameAgain:
             assert "\n" not in warnings[0]
 
 
+def progress_of(run):
+    return [json.loads(line) for line in (run.folder / "progress.jsonl").read_text().splitlines()]
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     return run(tmp_path_factory.mktemp("compared"), stages__compare_alone=True, tracking__enabled=True)
@@ -408,6 +412,10 @@ class TestComparedWithTheStudentAlone:
         without = {"stages__teacher__epochs": 0, "stages__matching__epochs": 0, "stages__student__alpha": 0.0}
         alone = run(tmp_path, **without)
         assert compared.metrics["student_alone"] == alone.metrics["student"]
+        assert not (alone.folder / "teacher").exists()
+        assert list(alone.sentences) == ["student"]
+        assert {row["stage"] for row in progress_of(alone)} == {"student"}
+        assert compare(compared.folder, alone.folder).scores["teacher"][1] is None
         rows = [rows_of(each.folder / "predictions.csv") for each in (compared, alone)]
         for row, expected in zip(*rows, strict=True):
             for label in LABELS:
@@ -428,8 +436,7 @@ class TestComparedWithTheStudentAlone:
         assert scores["unweighted_accuracy"] == compared.metrics["student_alone"]["unweighted_accuracy"]
 
     def test_its_training_is_a_stage_of_its_own(self, compared):
-        rows = [json.loads(line) for line in (compared.folder / "progress.jsonl").read_text().splitlines()]
-        assert [row["stage"] for row in rows][-2:] == ["student", "student_alone"]
+        assert [row["stage"] for row in progress_of(compared)][-2:] == ["student", "student_alone"]
         assert (compared.folder / "checkpoints" / "student_alone-000002.npz").is_file()
         if importlib.util.find_spec("mlflow"):
             assert list(read_json(compared.folder / "tracking.json")["stages"])[-1] == "student_alone"

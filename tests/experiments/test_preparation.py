@@ -95,7 +95,7 @@ def test_no_recording_is_read_twice(good, tmp_path, monkeypatch):
     config = own()
     split = readable_split_of(config, good)
     parts = parts_of(config, front_end_of(config), split, ("train", "validation", "test"))
-    assert sum(len(part.images) for part in parts) == 16
+    assert sum(len(part.x) for part in parts) == 16
     assert sorted(read) == sorted(path.name for path in good.rglob("*.wav"))
 
 

@@ -7,14 +7,15 @@ import scipy.special
 
 from keras_vitser.distillation import Distiller
 from keras_vitser.errors import DivergedError
-from keras_vitser.experiments import stages
-from keras_vitser.experiments.batches import Batches
+from keras_vitser.experiments.batches import Batches, Shift
 from keras_vitser.experiments.config import StageSection, StudentStage, TeacherStage
-from keras_vitser.experiments.stages import BestEpoch, Part, Watcher, in_full_batches
+from keras_vitser.experiments.stages import BestEpoch, Lesson, Part, Watcher, in_full_batches
+from keras_vitser.experiments.systems.vit_ser import VitSer
 from tests.experiments.made_up import network
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 
+STAGES = {stage.name: stage for stage in VitSer.stages}
 CLASSES = 3
 CLIPS = 24
 MEASURED = {"validation_loss", "validation_weighted_accuracy", "validation_unweighted_accuracy"}
@@ -29,6 +30,11 @@ def part(seed, count=CLIPS):
     for image, label in zip(images, labels, strict=True):
         image[5 * label : 5 * label + 5] += 0.7
     return Part(images, labels)
+
+
+def teach(stage, networks, train, validation, settings, watcher=Watcher(), augment=()):  # noqa: B008 it is frozen
+    """Trains one stage of ViT-SER."""
+    STAGES[stage].train(Lesson(stage, settings, train, validation, 0, watcher, augment=augment), networks)
 
 
 def weights(model):
@@ -54,21 +60,19 @@ class Trained:
         self.train, self.validation = part(0), part(1)
         self.teacher, self.student = network("teacher", CLASSES), network("student", CLASSES)
         settings = {"batch_size": 8, "learning_rate": 3e-3, "halve_every": 2}
-        stages.train_by_labels(
-            self.teacher, self.train, self.validation, TeacherStage(epochs=3, **settings), 0, watcher
-        )
+        both = {"teacher": self.teacher, "student": self.student}
+        parts = self.train, self.validation
+        teach("teacher", both, *parts, TeacherStage(epochs=3, **settings), watcher)
         self.teacher_after_a = weights(self.teacher)
         self.student_at_first = weights(self.student)
-        self.loss_before = feature_loss(self.teacher, self.student, self.train.images)
+        self.loss_before = feature_loss(self.teacher, self.student, self.train.x)
         self.head_before = self.student.get_layer("head").get_weights()
-        stages.match_features(self.teacher, self.student, self.train, StageSection(epochs=6, **settings), 0, watcher)
-        self.loss_after = feature_loss(self.teacher, self.student, self.train.images)
+        teach("matching", both, *parts, StageSection(epochs=6, **settings), watcher)
+        self.loss_after = feature_loss(self.teacher, self.student, self.train.x)
         self.head_after = self.student.get_layer("head").get_weights()
         self.teacher_after_b = weights(self.teacher)
         self.student_after_b = weights(self.student)
-        stages.tune_student(
-            self.teacher, self.student, self.train, self.validation, StudentStage(epochs=2, **settings), 0, watcher
-        )
+        teach("student", both, *parts, StudentStage(epochs=2, **settings), watcher)
         self.teacher_after_c = weights(self.teacher)
 
     def of(self, stage):
@@ -153,7 +157,7 @@ def test_the_students_loss_is_the_papers(trained):
 def test_the_best_epoch_is_kept(trained, stage):
     """The network measures as well as the best row told: highest UA, then lowest loss."""
     model = trained.teacher if stage == "teacher" else trained.student
-    logits = in_full_batches(model, trained.validation.images)
+    logits = in_full_batches(model, trained.validation.x)
     probability = scipy.special.softmax(logits, axis=1)
     labels = trained.validation.labels
     right = logits.argmax(axis=1) == labels
@@ -166,7 +170,7 @@ def test_the_best_epoch_is_kept(trained, stage):
 def test_in_full_batches_is_predict(trained):
     """40 images are no multiple of the 32 that are worked on at a time, and 24 are fewer."""
     for count in (24, 40):
-        images = part(2, count).images
+        images = part(2, count).x
         expected = trained.student.predict(images, batch_size=count, verbose=0)
         answers = in_full_batches(trained.student, images)
         assert answers.shape == (count, CLASSES)
@@ -239,12 +243,11 @@ class TestBestEpoch:
 def test_a_stage_whose_only_step_is_too_large_has_diverged(trained, stage, what):
     """Its one loss is finite, and so are its weights."""
     rows, settings = [], TeacherStage(epochs=1, batch_size=CLIPS, learning_rate=1e30)
+    networks = {"teacher": trained.teacher, "student": network("student", CLASSES)}
     if stage == "teacher":
-        train, arguments = stages.train_by_labels, (network("teacher", CLASSES), trained.train, trained.validation)
-    else:
-        train, arguments = stages.match_features, (trained.teacher, network("student", CLASSES), trained.train)
+        networks["teacher"] = network("teacher", CLASSES)
     with pytest.raises(DivergedError, match=rf"stage {stage} diverged: {what} of epoch 1 is nan, at .* 1e\+30"):
-        train(*arguments, settings, 0, Watcher(epoch=rows.append))
+        teach(stage, networks, trained.train, trained.validation, settings, Watcher(epoch=rows.append))
     assert rows == []
 
 
@@ -253,9 +256,8 @@ def test_no_epochs_train_nothing():
     before = weights(teacher) + weights(student)
     rows, train = [], part(0)
     watcher = Watcher(epoch=rows.append)
-    stages.train_by_labels(teacher, train, train, TeacherStage(epochs=0), 0, watcher)
-    stages.match_features(teacher, student, train, StageSection(epochs=0), 0, watcher)
-    stages.tune_student(teacher, student, train, train, StudentStage(epochs=0), 0, watcher)
+    for stage, section in (("teacher", TeacherStage), ("matching", StageSection), ("student", StudentStage)):
+        teach(stage, {"teacher": teacher, "student": student}, train, train, section(epochs=0), watcher)
     assert same(before, weights(teacher) + weights(student))
     assert rows == []
 
@@ -271,9 +273,8 @@ def test_without_matching_the_teacher_is_not_asked(trained, monkeypatch):
     before = weights(student)
     settings = StudentStage(epochs=1, batch_size=8, alpha=0)
     rows = []
-    stages.tune_student(
-        trained.teacher, student, trained.train, trained.validation, settings, 0, Watcher(epoch=rows.append)
-    )
+    networks = {"teacher": trained.teacher, "student": student}
+    teach("student", networks, trained.train, trained.validation, settings, Watcher(epoch=rows.append))
     assert not same(before, weights(student))
     assert rows[0]["loss"] == pytest.approx(rows[0]["label_loss"], rel=1e-5)
 
@@ -284,8 +285,10 @@ def test_moved_images_are_what_the_teacher_is_asked_about():
     teacher, student = network("teacher", CLASSES), network("student", CLASSES)
     still = StageSection(epochs=3, batch_size=4, learning_rate=1e-9)
     rows = []
-    stages.match_features(teacher, student, train, still, 0, Watcher(rows.append), shifts=(3, 3))
-    batches = Batches(train.images, None, 4, seed=0, shifts=(3, 3))
+    teach(
+        "matching", {"teacher": teacher, "student": student}, train, train, still, Watcher(rows.append), [Shift(3, 3)]
+    )
+    batches = Batches(train.x, None, 4, seed=0, augment=[Shift(3, 3)])
     for row in rows:
         moved = np.concatenate([batches[index][0] for index in range(len(batches))])
         assert row["feature_loss"] == pytest.approx(feature_loss(teacher, student, moved), rel=1e-4)

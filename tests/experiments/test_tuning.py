@@ -18,6 +18,7 @@ keras_tuner = require("tune")
 
 from keras_vitser.errors import DivergedError, ProtocolError, RunFolderError, TuningError
 from keras_vitser.experiments import load_config, run, stages, tuning
+from keras_vitser.experiments.batches import Mask, Shift
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.preparation import front_end_of, split_of
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune
@@ -55,8 +56,8 @@ class TestHyperModel:
         objective = keras_tuner.Objective(OBJECTIVE, "max")
         tuner = keras_tuner.RandomSearch(model, objective=objective, max_trials=2, seed=1, directory=tmp_path)
         train, validation = part(0), part(1)
-        validation_data = (validation.images, validation.labels)
-        tuner.search(train.images, train.labels, validation_data=validation_data, epochs=2, verbose=0)
+        validation_data = (validation.x, validation.labels)
+        tuner.search(train.x, train.labels, validation_data=validation_data, epochs=2, verbose=0)
         trials = tuner.oracle.get_best_trials(2)
         assert [trial.status for trial in trials] == ["COMPLETED"] * 2
         rates = {trial.hyperparameters.get("stages.student.learning_rate") for trial in trials}
@@ -76,15 +77,17 @@ class TestHyperModel:
         hp = keras_tuner.HyperParameters()
         network = model.build(hp)
         scores = model.fit(
-            hp, network, train.images, train.labels, validation_data=(validation.images, validation.labels), verbose=0
+            hp, network, train.x, train.labels, validation_data=(validation.x, validation.labels), verbose=0
         )
         config = model.config_of(hp)
         assert (config.teacher.patch_size, config.stages.teacher.learning_rate) == ((16, 2), 1e-2)
         other = model.build(hp)
         rows = []
         watcher = stages.Watcher(rows.append)
-        drawn = {"masks": (4, 0), "shifts": (2, 0)}
-        stages.train_by_labels(other, train, validation, config.stages.teacher, config.seed, watcher, **drawn)
+        augment = (Shift(2, 0), Mask(4, 0))
+        settings = config.stages.teacher
+        lesson = stages.Lesson("teacher", settings, train, validation, config.seed, watcher, augment=augment)
+        stages.train_by_labels(lesson, other)
         for ours, theirs in zip(network.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         best = max(rows, key=lambda row: (row[OBJECTIVE], -row["validation_loss"]))
@@ -195,9 +198,9 @@ def test_a_trial_diverges_at_its_first_loss_that_is_not_finite(tmp_path):
     hp = keras_tuner.HyperParameters()
     network, data, told = model.build(hp), part(0), []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: told.append(logs))
-    validation = data.images, data.labels
+    validation = data.x, data.labels
     with pytest.raises(DivergedError, match=r"stage student diverged: .* of epoch 1 is nan, at learning rate 1e\+30"):
-        model.fit(hp, network, data.images, data.labels, validation_data=validation, callbacks=[note], verbose=0)
+        model.fit(hp, network, data.x, data.labels, validation_data=validation, callbacks=[note], verbose=0)
     assert told == []
 
 

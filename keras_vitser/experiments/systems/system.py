@@ -1,15 +1,15 @@
 """What an experiment asks of a system. Roles and the names of stages are data of a system, and nowhere else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import keras
 
-from keras_vitser.distillation.checkpoints import Checkpoints
-from keras_vitser.experiments.config import Config, StageSection
-from keras_vitser.experiments.stages import Part, Watcher
+from keras_vitser.experiments.batches import Step
+from keras_vitser.experiments.config import Common, StageSection
+from keras_vitser.experiments.stages import Lesson
 from keras_vitser.layers import FrontEnd
 from keras_vitser.recognizer import Recognizer
 
@@ -32,27 +32,6 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a stage trains with.
-
-    Attributes:
-        config: The config of the run.
-        networks: All networks by role.
-        train: What is learned from.
-        validation: What chooses the epoch.
-        watcher: Who hears of the progress.
-        store: Where its checkpoints are kept.
-    """
-
-    config: Config
-    networks: dict[str, keras.Model]
-    train: Part
-    validation: Part
-    watcher: Watcher
-    store: Checkpoints
-
-
-@dataclass(frozen=True)
 class Stage:
     """A part of a run's training.
 
@@ -60,19 +39,21 @@ class Stage:
         name: In checkpoints, `progress.jsonl` and MLflow, and of its settings in the config's section `stages`.
         title: Above its curves.
         network: Role of the network that it trains.
-        train: Trains it.
+        train: Trains it, of all networks by role.
         loss: What its `loss` is called where it has no parts: `label_loss`, `feature_loss`, or `""` for a sum.
+        augment: What changes each example, each epoch anew.
         no_other_rate: What to do where it diverges, if its learning rate cannot be changed alone.
     """
 
     name: str
     title: str
     network: str
-    train: Callable[[Lesson], None]
+    train: Callable[[Lesson, dict[str, keras.Model]], None]
     loss: str = ""
+    augment: Callable[[Common], Sequence[Step]] = lambda config: ()
     no_other_rate: str = ""
 
-    def settings(self, config: Config) -> StageSection:
+    def settings(self, config: Common) -> StageSection:
         """Its settings in a config."""
         return getattr(config.stages, self.name)
 
@@ -86,6 +67,7 @@ class System(Protocol):
         shipped: Role of the network whose model folder is the run's.
         places: Where in the run folder the networks are saved, by role.
         stages: All stages that there can be, in their order.
+        variation: Another value of one of its keys, as `--set` takes it: what to try after a first run.
     """
 
     name: str
@@ -93,15 +75,19 @@ class System(Protocol):
     shipped: str
     places: dict[str, str]
     stages: tuple[Stage, ...]
+    variation: str
 
-    def front_end(self, config: Config) -> FrontEnd:
+    def front_end(self, config: Common) -> FrontEnd:
         """The front end of a config. Raises `ConfigError` where its values do not fit together."""
 
-    def given(self, config: Config) -> dict[str, tuple[str, str]]:
+    def given(self, config: Common) -> dict[str, tuple[str, str]]:
         """By role, the key and the folder of each trained network that a config names."""
 
+    def network(self, config: Common, role: str, num_classes: int) -> keras.Model:
+        """The network of a role before training, by itself: what a search trains."""
+
     def networks(
-        self, config: Config, labels: tuple[str, ...], front_end: FrontEnd, given: dict[str, Given]
+        self, config: Common, labels: tuple[str, ...], front_end: FrontEnd, given: dict[str, Given]
     ) -> dict[str, keras.Model]:
         """The networks by role, as they stand before training."""
 
@@ -119,3 +105,8 @@ def stages_to(system: System, role: str) -> tuple[Stage, ...]:
     """The stages on the way to a network: those before its last, and that."""
     last = max(place for place, stage in enumerate(system.stages) if stage.network == role)
     return system.stages[: last + 1]
+
+
+def stage_of(system: System, role: str) -> Stage:
+    """The last stage of a network: the one whose settings a search for this network varies."""
+    return stages_to(system, role)[-1]

@@ -1,14 +1,17 @@
 """ViT-SER (paper 1, Kim and Lee 2024): a teacher with stem and coordinates, a student that is matched to it."""
 
 import logging
-from typing import Any
+from functools import partial
 
 import keras
 
+from keras_vitser.distillation import Distiller
 from keras_vitser.errors import ConfigError
-from keras_vitser.experiments import provenance, stages
-from keras_vitser.experiments.config import Config, NetworkSection
-from keras_vitser.experiments.systems.system import Given, Lesson, Stage
+from keras_vitser.experiments import provenance
+from keras_vitser.experiments.batches import Mask, Shift, Step
+from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.stages import Lesson, distil, train_by_labels
+from keras_vitser.experiments.systems.system import Given, Stage
 from keras_vitser.layers import FrontEnd, LogMelImage
 from keras_vitser.models import ViTSER
 
@@ -17,50 +20,29 @@ TEACHER, STUDENT, ALONE, MATCHING = "teacher", "student", "student_alone", "matc
 log = logging.getLogger(__name__)
 
 
-def _train_teacher(lesson: Lesson) -> None:
-    drawn, seed = lesson.config.augmentation, lesson.config.seed
-    stages.train_by_labels(
-        lesson.networks[TEACHER],
-        lesson.train,
-        lesson.validation,
-        lesson.config.stages.teacher,
-        seed,
-        lesson.watcher,
-        lesson.store,
-        TEACHER,
-        drawn.masks,
-        drawn.shifts,
-    )
+def _train_teacher(lesson: Lesson, networks: dict[str, keras.Model]) -> None:
+    train_by_labels(lesson, networks[TEACHER])
 
 
-def _match(lesson: Lesson) -> None:
-    config = lesson.config
-    stages.match_features(
-        lesson.networks[TEACHER],
-        lesson.networks[STUDENT],
-        lesson.train,
-        config.stages.matching,
-        config.seed,
-        lesson.watcher,
-        lesson.store,
-        config.augmentation.shifts,
-    )
+def _match(lesson: Lesson, networks: dict[str, keras.Model]) -> None:
+    distil(lesson, Distiller(networks[TEACHER], networks[STUDENT], alpha=1.0, label_weight=0.0))
 
 
-def _tune(role: str, lesson: Lesson) -> None:
-    config = lesson.config
-    stages.tune_student(
-        lesson.networks[TEACHER],
-        lesson.networks[role],
-        lesson.train,
-        lesson.validation,
-        getattr(config.stages, role),
-        config.seed,
-        lesson.watcher,
-        lesson.store,
-        role,
-        config.augmentation.shifts,
-    )
+def _tune(role: str, lesson: Lesson, networks: dict[str, keras.Model]) -> None:
+    if TEACHER in networks:
+        distil(lesson, Distiller(networks[TEACHER], networks[role], alpha=lesson.settings.alpha))
+    else:
+        train_by_labels(lesson, networks[role])
+
+
+def _shifted(config: Config) -> tuple[Step, ...]:
+    frames, bands = config.augmentation.time_shift, config.augmentation.frequency_shift
+    return (Shift(frames, bands),) if frames or bands else ()
+
+
+def _shifted_and_masked(config: Config) -> tuple[Step, ...]:
+    frames, bands = config.augmentation.time_mask, config.augmentation.frequency_mask
+    return (*_shifted(config), Mask(frames, bands)) if frames or bands else _shifted(config)
 
 
 class VitSer:
@@ -69,19 +51,21 @@ class VitSer:
     name, title, shipped = "vit_ser", "ViT-SER", STUDENT
     places = {TEACHER: "teacher", STUDENT: "model"}  # noqa: RUF012
     stages = (
-        Stage(TEACHER, "(a) teacher", TEACHER, _train_teacher, loss="label_loss"),
-        Stage(MATCHING, "(b) matching", STUDENT, _match, loss="feature_loss"),
-        Stage(STUDENT, "(c) student", STUDENT, lambda lesson: _tune(STUDENT, lesson)),
+        Stage(TEACHER, "(a) teacher", TEACHER, _train_teacher, loss="label_loss", augment=_shifted_and_masked),
+        Stage(MATCHING, "(b) matching", STUDENT, _match, loss="feature_loss", augment=_shifted),
+        Stage(STUDENT, "(c) student", STUDENT, partial(_tune, STUDENT), augment=_shifted),
         Stage(
             ALONE,
             "student alone",
             ALONE,
-            lambda lesson: _tune(ALONE, lesson),
+            partial(_tune, ALONE),
             loss="label_loss",
+            augment=_shifted,
             no_other_rate="the student alone learns by the settings of stage student, which has ended; begin a new "
             "run, with a lower stages.student.learning_rate or with stages.compare_alone=false",
         ),
     )
+    variation = "student.depth=1"
 
     def front_end(self, config: Config) -> FrontEnd:
         """A `LogMelImage`."""
@@ -98,24 +82,29 @@ class VitSer:
         }
         return {role: (key, path) for role, (key, path) in keys.items() if path is not None}
 
+    def network(self, config: Config, role: str, num_classes: int) -> keras.Model:
+        """A `ViTSER` with the arguments of the role's section."""
+        make, section = (ViTSER.teacher, config.teacher) if role == TEACHER else (ViTSER.student, config.student)
+        image_size = (config.front_end.n_mels, config.front_end.columns)
+        arguments = {"name": ALONE} if role == ALONE else {}
+        return make(num_classes=num_classes, image_size=image_size, **section.model_dump(), **arguments)
+
     def networks(
         self, config: Config, labels: tuple[str, ...], front_end: FrontEnd, given: dict[str, Given]
     ) -> dict[str, keras.Model]:
-        """Teacher and student, and the one to compare with."""
-
-        def arguments(section: NetworkSection) -> dict[str, Any]:
-            return {"num_classes": len(labels), "image_size": front_end.image_size, **section.model_dump()}
-
+        """Teacher and student, and the one to compare with; no teacher where no stage asks it."""
         if TEACHER in given:
             teacher = given[TEACHER].recognizer.network
-        else:
-            teacher = ViTSER.teacher(**arguments(config.teacher))
-        student = ViTSER.student(**arguments(config.student))
+        else:  # drawn even where nobody asks it, so that a student begins alike with and without one
+            teacher = self.network(config, TEACHER, len(labels))
+        student = self.network(config, STUDENT, len(labels))
         if STUDENT in given:
             provenance.take_weights(student, labels, given[STUDENT].recognizer)
         networks = {TEACHER: teacher, STUDENT: student}
+        if config.stages.is_student_alone and TEACHER not in given:
+            del networks[TEACHER]
         if config.stages.compare_alone:
-            networks[ALONE] = ViTSER.student(**arguments(config.student), name=ALONE)
+            networks[ALONE] = self.network(config, ALONE, len(labels))
             networks[ALONE].set_weights(student.get_weights())
         return networks
 
@@ -123,6 +112,8 @@ class VitSer:
         """All stages of the networks that there are, but that of a teacher that is given."""
         if stage.name == TEACHER and TEACHER in given:
             log.info("stage teacher: skipped, the teacher is given")
+            return False
+        if stage.name == MATCHING and TEACHER not in networks:
             return False
         return stage.network in networks
 

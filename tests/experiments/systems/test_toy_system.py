@@ -2,14 +2,17 @@
 
 import json
 
+import jsonschema
 import numpy as np
 import pytest
 
 from keras_vitser import Recognizer, experiments, serving
+from keras_vitser.cli.overrides import overrides_of
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments import config as configs
 from keras_vitser.experiments import systems
 from keras_vitser.experiments.comparison import compare
+from keras_vitser.experiments.config_files import config_schema
 from keras_vitser.models import front_ends, register_front_end
 from tests.experiments.systems.toy import Toy, ToyConfig
 from tests.front_ends import Energies
@@ -48,6 +51,30 @@ def test_it_is_trained_measured_saved_loaded_and_predicted_with(finished):
     assert isinstance(recognizer.front_end, Energies)
     answer = recognizer.predict(finished.answers[0].path)
     assert (answer.label, answer.seconds_used) == (finished.answers[0].answer, 1.0)
+
+
+@pytest.mark.backends("torch")
+def test_its_settings_are_searched(tmp_path):
+    tuning = require("tune") and experiments.tuning
+    space = {"tuning.space": {"stages.labels.learning_rate": [1e-2, 1e-3]}, "tuning.algorithm": "random"}
+    found = tuning.tune(None, runs=tmp_path, overrides=OVERRIDES | space | {"tuning.trials": 2, "tuning.epochs": 1})
+    assert {trial.values["stages.labels.learning_rate"] for trial in found.best} == {1e-2, 1e-3}
+    assert experiments.load_config(found.best_config).system == "toy"
+    with pytest.raises(ConfigError, match=r"tuning\.space: say what is searched.*stages\.labels\.learning_rate"):
+        tuning.tune(None, runs=tmp_path, overrides=OVERRIDES)
+
+
+@pytest.mark.backends("torch")
+def test_its_config_is_checked_by_options_and_schema():
+    overrides = overrides_of("3", 8, None, None, ["system=toy"])
+    assert overrides == {"stages.labels.epochs": 3, "stages.labels.batch_size": 8, "system": "toy"}
+    with pytest.raises(ConfigError, match=r"--epochs takes one whole number, labels\. Received: '1,2,3'"):
+        overrides_of("1,2,3", None, None, None, ["system=toy"])
+    schema = config_schema()
+    ours = schema["$defs"]["ToyConfig"]["properties"]
+    assert {"extends", "system", "corpus"} <= set(ours)
+    assert "teacher" not in ours
+    jsonschema.validate({"system": "toy", "seed": 1}, schema)
 
 
 def test_it_goes_on_after_a_stop_and_is_compared(finished, tmp_path):

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_vitser.experiments import stages
-from keras_vitser.experiments.config import Common, Section, StageSection
+from keras_vitser.experiments.config import Common, Section, StageSection, TuningSection
+from keras_vitser.experiments.stages import train_by_labels
 from keras_vitser.experiments.systems import Stage
 from tests.front_ends import Energies
 
@@ -13,29 +13,28 @@ class ToyStages(Section):
     save_interval: float = 3600.0
 
 
+class ToyTuning(TuningSection):
+    network: str = "layer"
+
+
 class ToyConfig(Common):
     system: str = "toy"
     stages: ToyStages = ToyStages()
+    tuning: ToyTuning = ToyTuning()
+
+    def _searchable_keys(self):
+        return ["stages.labels.learning_rate"]
 
 
-def _train(lesson):
-    config = lesson.config
-    stages.train_by_labels(
-        lesson.networks["layer"],
-        lesson.train,
-        lesson.validation,
-        config.stages.labels,
-        config.seed,
-        lesson.watcher,
-        lesson.store,
-        "labels",
-    )
+def _train(lesson, networks):
+    train_by_labels(lesson, networks["layer"])
 
 
 class Toy:
     name, title, shipped = "toy", "Toy", "layer"
     places = {"layer": "model"}  # noqa: RUF012
     stages = (Stage("labels", "labels", "layer", _train, loss="label_loss"),)
+    variation = "stages.labels.epochs=4"
 
     def front_end(self, config):
         return Energies(name="front_end")
@@ -43,9 +42,12 @@ class Toy:
     def given(self, config):
         return {}
 
+    def network(self, config, role, num_classes):
+        inputs = keras.Input(self.front_end(config).output_spec.shape[1:])
+        return keras.Model(inputs, keras.layers.Dense(num_classes)(inputs), name=role)
+
     def networks(self, config, labels, front_end, given):
-        inputs = keras.Input(front_end.output_spec.shape[1:])
-        return {"layer": keras.Model(inputs, keras.layers.Dense(len(labels))(inputs), name="layer")}
+        return {"layer": self.network(config, "layer", len(labels))}
 
     def is_trained(self, stage, networks, given):
         return True
