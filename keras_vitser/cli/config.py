@@ -33,7 +33,7 @@ def show(
     Examples: keras-vitser config show savee --- keras-vitser config show paper/alpha_0 --set stages.student.epochs=5
     """
     overrides = overrides_of(epochs, batch_size, protocol, seed, set_, source)
-    from keras_vitser.experiments.config_files import OVERRIDE, resolve_config
+    from keras_vitser.experiments.config import OVERRIDE, resolve_config
 
     resolved = resolve_config(source, overrides)
     origins = {key: "command line" if origin == OVERRIDE else origin for key, origin in resolved.origins.items()}
@@ -51,6 +51,6 @@ def schema() -> None:
 
     Example: keras-vitser config schema > keras-vitser.schema.json
     """
-    from keras_vitser.experiments.config_files import config_schema
+    from keras_vitser.experiments.config import config_schema
 
     print(strict_json(config_schema(), indent=2, ensure_ascii=False))

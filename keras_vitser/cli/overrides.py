@@ -58,7 +58,7 @@ def overrides_of(
     stated = _stated(assignments)
     overrides: dict[str, Any] = {}
     if epochs is not None or batch_size is not None:
-        from keras_vitser.experiments.config_files import stage_names
+        from keras_vitser.experiments.config import stage_names
 
         stages = stage_names(config, stated.get("system"))
     if epochs is not None:

@@ -7,21 +7,20 @@ _HOMES = {
     "Config": "config",
     "Measured": "measuring",
     "Run": "experiment",
-    "Tracked": "run_tracking",
+    "Tracked": "tracking.run_tracking",
     "evaluate_model": "measuring",
-    "load_config": "config_files",
+    "load_config": "config",
     "resume": "experiment",
     "run": "experiment",
-    "track": "run_tracking",
+    "track": "tracking.run_tracking",
 }
 __all__ = ["Config", "Measured", "Run", "Tracked", "evaluate_model", "load_config", "resume", "run", "track"]
 
 if TYPE_CHECKING:
-    from keras_vitser.experiments.config import Config
-    from keras_vitser.experiments.config_files import load_config
+    from keras_vitser.experiments.config import Config, load_config
     from keras_vitser.experiments.experiment import Run, resume, run
     from keras_vitser.experiments.measuring import Measured, evaluate_model
-    from keras_vitser.experiments.run_tracking import Tracked, track
+    from keras_vitser.experiments.tracking.run_tracking import Tracked, track
 
 
 def __getattr__(name: str) -> Any:

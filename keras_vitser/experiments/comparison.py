@@ -4,8 +4,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keras_vitser.experiments.config_files import load_config
-from keras_vitser.experiments.layered_yaml import leaves
+from keras_vitser.experiments.config import load_config
+from keras_vitser.experiments.config.layered_yaml import leaves
 from keras_vitser.experiments.run_folder import RunFolder, scored
 
 _SCORES = ("unweighted_accuracy", "weighted_accuracy", "macro_f1", "clips", "chance")

@@ -27,13 +27,12 @@ from keras_vitser.evaluation import (
     write_report,
 )
 from keras_vitser.experiments import divergence, preparation, provenance, stages
-from keras_vitser.experiments.config import Common
-from keras_vitser.experiments.config_files import load_config
+from keras_vitser.experiments.config import Common, load_config
 from keras_vitser.experiments.model_card import model_card
 from keras_vitser.experiments.run_folder import RunFolder, environment, scored
-from keras_vitser.experiments.run_tracking import RunTracking, complete_or_warn
-from keras_vitser.experiments.system_metrics import SystemMetrics
 from keras_vitser.experiments.systems import SYSTEMS, Given, Stage, System, system_of
+from keras_vitser.experiments.tracking.run_tracking import RunTracking, complete_or_warn
+from keras_vitser.experiments.tracking.system_metrics import SystemMetrics
 from keras_vitser.files import sha256
 from keras_vitser.layers import FrontEnd
 from keras_vitser.layers.probability import probabilities

@@ -53,7 +53,7 @@ def split_of(config: Common, data: str | os.PathLike | None, left_out: Collectio
         ProtocolError: It cannot be divided so.
 
     Example:
-        >>> from keras_vitser.experiments.config_files import load_config
+        >>> from keras_vitser.experiments.config import load_config
         >>> len(split_of(load_config("demo"), None).test)
         160
     """
@@ -89,7 +89,7 @@ def readable_split_of(
         RunFolderError: The images cannot be kept.
 
     Example:
-        >>> from keras_vitser.experiments.config_files import load_config
+        >>> from keras_vitser.experiments.config import load_config
         >>> config = load_config("demo", {"front_end": {"n_mels": 16, "frames": 16},
         ...     "teacher.patch_size": [16, 1], "student.patch_size": [16, 1]})
         >>> readable_split_of(config, None).left_out
@@ -146,7 +146,7 @@ def parts_of(
         AudioError: A recording cannot be used.
 
     Example:
-        >>> from keras_vitser.experiments.config_files import load_config
+        >>> from keras_vitser.experiments.config import load_config
         >>> config = load_config("demo", {"front_end": {"n_mels": 16, "frames": 16},
         ...     "teacher.patch_size": [16, 1], "student.patch_size": [16, 1]})
         >>> parts_of(config, front_end_of(config), split_of(config, None), ["test"])[0].x.shape

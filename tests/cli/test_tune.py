@@ -15,8 +15,8 @@ import keras
 from keras_vitser.experiments import load_config
 from keras_vitser.experiments.preparation import split_of
 from keras_vitser.experiments.tuning import ViTSERHyperModel
-from tests.experiments import quick_search
-from tests.experiments.quick_search import OVERRIDES
+from tests.experiments.tuning import quick_search
+from tests.experiments.tuning.quick_search import OVERRIDES
 
 pytestmark = pytest.mark.backends("torch")
 

@@ -12,7 +12,7 @@ from keras_vitser.errors import ConfigError
 from keras_vitser.experiments import config as configs
 from keras_vitser.experiments import systems
 from keras_vitser.experiments.comparison import compare
-from keras_vitser.experiments.config_files import config_schema
+from keras_vitser.experiments.config.files import config_schema
 from keras_vitser.models import front_ends, register_front_end
 from tests.experiments.systems.toy import Toy, ToyConfig
 from tests.front_ends import Energies

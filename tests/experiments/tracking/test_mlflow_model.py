@@ -15,7 +15,7 @@ import mlflow
 from mlflow.pyfunc import scoring_server
 from starlette.testclient import TestClient
 
-from keras_vitser.experiments.mlflow_packaging import save_mlflow_model
+from keras_vitser.experiments.tracking.mlflow_packaging import save_mlflow_model
 from keras_vitser.recognizer import Recognizer
 from tests.experiments.made_up import front_end, network
 from tests.serving.sample_lists import CASES, RATE

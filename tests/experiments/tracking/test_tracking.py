@@ -10,7 +10,7 @@ import pytest
 
 from keras_vitser.errors import TrackingError
 from keras_vitser.experiments.config import TrackingSection
-from keras_vitser.experiments.tracking import Tracker
+from keras_vitser.experiments.tracking.tracker import Tracker
 from tests.requirements import require
 
 pytestmark = pytest.mark.backends("torch")

@@ -11,11 +11,10 @@ from keras_vitser.distillation.divergence import FiniteLosses
 from keras_vitser.distillation.epochs import Epochs, epochs_of
 from keras_vitser.errors import TuningError
 from keras_vitser.experiments.batches import Batches
-from keras_vitser.experiments.config import Common, ValueRange
-from keras_vitser.experiments.config_files import load_config
+from keras_vitser.experiments.config import Common, ValueRange, load_config
 from keras_vitser.experiments.stages import BestEpoch, Part, compile_by_labels, schedule
 from keras_vitser.experiments.systems import stage_of, system_of
-from keras_vitser.experiments.tuning_trials import OBJECTIVE
+from keras_vitser.experiments.tuning.trials import OBJECTIVE
 
 try:
     import keras_tuner

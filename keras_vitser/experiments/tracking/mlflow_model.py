@@ -1,6 +1,6 @@
 """The script that MLflow runs to load a model of ours ("models from code"): nothing is pickled.
 
-It is copied beside the model folder by `keras_vitser.experiments.mlflow_packaging`.
+It is copied beside the model folder by `keras_vitser.experiments.tracking.mlflow_packaging`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A search in a process of its own that may kill itself: `python -m tests.experiments.killable_search JSON`.
+"""A search in a process of its own that may kill itself: `python -m tests.experiments.tuning.killable_search JSON`.
 
 The JSON object has "runs" (folder), "resume" (bool: the one search in it), and "kill": null, or the trials that have
 ended and the seconds after them when SIGKILL comes.
@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from keras_vitser.experiments import tuning
-from tests.experiments.quick_search import OVERRIDES
+from tests.experiments.tuning.quick_search import OVERRIDES
 
 REAL = OVERRIDES | {
     "tuning.trials": 3,

@@ -19,15 +19,16 @@ from tests.requirements import require
 require("tune")
 
 from keras_vitser.errors import RunFolderError, TuningError
-from keras_vitser.experiments import load_config, tuning_workers
+from keras_vitser.experiments import load_config
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.tuning import ViTSERHyperModel, tune
-from tests.experiments import quick_search
-from tests.experiments.quick_search import OVERRIDES
+from keras_vitser.experiments.tuning import workers as launcher
+from tests.experiments.tuning import quick_search
+from tests.experiments.tuning.quick_search import OVERRIDES
 
 pytestmark = pytest.mark.backends("torch")
-ROOT = Path(__file__).parents[2]
-QUICK = [sys.executable, "-m", "tests.experiments.quick_search"]
+ROOT = Path(__file__).parents[3]
+QUICK = [sys.executable, "-m", "tests.experiments.tuning.quick_search"]
 
 
 class Processes(logging.Handler):
@@ -58,7 +59,7 @@ def processes(monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(tuning_workers, "_COMMAND", QUICK)
+    monkeypatch.setattr(launcher, "_COMMAND", QUICK)
 
 
 def killer(runs, processes, times):
@@ -115,11 +116,11 @@ class TestRealChief:
     def test_where_the_launcher_is_killed_all_end_and_the_search_goes_on(self, tmp_path, quick, monkeypatch):
         code = textwrap.dedent(f"""
             import logging
-            from keras_vitser.experiments import tuning_workers
+            from keras_vitser.experiments.tuning import workers
             from keras_vitser.experiments.tuning import tune
-            from tests.experiments.quick_search import OVERRIDES
+            from tests.experiments.tuning.quick_search import OVERRIDES
             logging.basicConfig(level=logging.INFO)
-            tuning_workers._COMMAND = {QUICK!r}
+            workers._COMMAND = {QUICK!r}
             tune(None, runs={str(tmp_path)!r}, overrides=OVERRIDES | {{"tuning.trials": 8}}, workers=1)
         """)
         launcher = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -212,14 +213,14 @@ def fake(tmp_path, monkeypatch, processes):
     (tmp_path / "tuning" / "oracle.json").write_text(json.dumps({"ongoing_trials": {"worker1": "0"}}))
     (tmp_path / "tuning" / "trial_0" / "trial.json").write_text(json.dumps({"status": "RUNNING"}))
     (tmp_path / "calls").write_text("")
-    monkeypatch.setattr(tuning_workers, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(launcher, "_POLL_SECONDS", 0.02)
 
     def search(script, workers=2):
         path = tmp_path / "fake.py"
         path.write_text(FAKE + textwrap.dedent(script))
-        monkeypatch.setattr(tuning_workers, "_COMMAND", [sys.executable, str(path)])
+        monkeypatch.setattr(launcher, "_COMMAND", [sys.executable, str(path)])
         try:
-            tuning_workers.search(folder, "recordings", workers, lambda: None)
+            launcher.launch(folder, "recordings", workers, lambda: None)
         finally:
             assert not processes.alive()
         return [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]

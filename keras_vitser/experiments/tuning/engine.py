@@ -20,7 +20,7 @@ import keras_tuner
 from keras_vitser.errors import DivergedError, TuningError
 from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
-from keras_vitser.experiments.tuning_trials import DIVERGED, EPOCHS, ERROR, OBJECTIVE
+from keras_vitser.experiments.tuning.trials import DIVERGED, EPOCHS, ERROR, OBJECTIVE
 from keras_vitser.files import strict_json, whole_file
 
 ALONE, CHIEF, WORKER = "alone", "chief", "worker"

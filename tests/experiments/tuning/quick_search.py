@@ -1,7 +1,7 @@
 """Searches whose trials train nothing: a score follows from the values. As a program, a chief or worker of one.
 
-`python -m tests.experiments.quick_search ARGUMENTS`: `keras_vitser.experiments.tuning_part` with such trials, each
-of which takes a while.
+`python -m tests.experiments.tuning.quick_search ARGUMENTS`: `keras_vitser.experiments.tuning.process` with such trials,
+each of which takes a while.
 """
 
 import hashlib
@@ -62,9 +62,8 @@ PAUSE = 0.0
 HIGHEST_RATE = 1.0  # a trial with a higher one diverges
 
 if __name__ == "__main__":
-    from keras_vitser.experiments import tuning_part
-    from keras_vitser.experiments.tuning import ViTSERHyperModel
+    from keras_vitser.experiments.tuning import ViTSERHyperModel, process
 
     PAUSE = 0.3
     ViTSERHyperModel.build, ViTSERHyperModel.fit = build, fit
-    tuning_part.main(*sys.argv[1:])
+    process.main(*sys.argv[1:])

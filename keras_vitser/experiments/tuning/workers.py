@@ -20,7 +20,7 @@ from keras_vitser.errors import TuningError
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 
 CHIEF = "chief"
-_COMMAND = [sys.executable, "-m", "keras_vitser.experiments.tuning_part"]
+_COMMAND = [sys.executable, "-m", "keras_vitser.experiments.tuning.process"]
 _HOST = "127.0.0.1"
 _MOST_DEATHS = 3  # of a worker, between two trials
 _POLL_SECONDS = 0.5
@@ -29,7 +29,7 @@ _PATIENCE_SECONDS = 10
 log = logging.getLogger(__name__)
 
 
-def search(folder: RunFolder, data: str | os.PathLike | None, workers: int, look: Callable[[], object]) -> None:
+def launch(folder: RunFolder, data: str | os.PathLike | None, workers: int, look: Callable[[], object]) -> None:
     """Runs the trials of a search until none is left.
 
     Args:

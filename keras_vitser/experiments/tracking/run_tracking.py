@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_vitser.errors import RunFolderError, TrackingError
-from keras_vitser.experiments.config import TrackingSection
-from keras_vitser.experiments.config_files import load_config
-from keras_vitser.experiments.mlflow_packaging import save_mlflow_model
+from keras_vitser.experiments.config import TrackingSection, load_config
 from keras_vitser.experiments.run_folder import RunFolder, scored
-from keras_vitser.experiments.tracking import Tracker
+from keras_vitser.experiments.tracking.mlflow_packaging import save_mlflow_model
+from keras_vitser.experiments.tracking.tracker import Tracker
 from keras_vitser.files import strict_json
 
 _TAGS = {"fingerprint": "corpus.fingerprint"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
-from keras_vitser.experiments.tracking import Tracker
+from keras_vitser.experiments.tracking.tracker import Tracker
 
 EPOCHS, ERROR, DIVERGED = "epochs.jsonl", "error.txt", "diverged.txt"  # in KerasTuner's folder of a trial
 OBJECTIVE = "validation_unweighted_accuracy"

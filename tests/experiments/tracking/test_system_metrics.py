@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from keras_vitser.experiments import system_metrics
-from keras_vitser.experiments.system_metrics import SystemMetrics
+from keras_vitser.experiments.tracking import system_metrics
+from keras_vitser.experiments.tracking.system_metrics import SystemMetrics
 from tests.requirements import require
 
 pytestmark = pytest.mark.backends("tensorflow")

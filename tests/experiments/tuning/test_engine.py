@@ -10,12 +10,12 @@ from tests.requirements import require
 require("tune")
 
 from keras_vitser.errors import DivergedError, TuningError
-from keras_vitser.experiments import load_config, stages, tuning_engine, tuning_trials
+from keras_vitser.experiments import load_config, stages
 from keras_vitser.experiments.run_folder import RunFolder
-from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel
-from keras_vitser.experiments.tuning_trials import read_trials
-from tests.experiments import quick_search
-from tests.experiments.quick_search import OVERRIDES
+from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, engine
+from keras_vitser.experiments.tuning.trials import ranked, read_trials
+from tests.experiments.tuning import quick_search
+from tests.experiments.tuning.quick_search import OVERRIDES
 
 pytestmark = pytest.mark.backends("torch")
 NOTHING = stages.Part(None, None)
@@ -38,7 +38,7 @@ def search(path, algorithm="random", trials=4, **settings):
     model = ViTSERHyperModel(load_config(None, overrides), 2)
     (path / "tuning").mkdir(exist_ok=True, parents=True)
     folder = RunFolder(path)
-    tuning_engine.run_trials(model, folder, NOTHING, NOTHING)
+    engine.run_trials(model, folder, NOTHING, NOTHING)
     return read_trials(folder, model.exact)
 
 
@@ -60,7 +60,7 @@ def test_a_search_stopped_at_any_write_ends_as_one_that_was_not(algorithm, tmp_p
     expected = told(search(tmp_path / "unstopped", algorithm))
     assert [status for _, status, _, _ in expected] == ["completed"] * 4
     fitted = []
-    whole_file, fit = tuning_engine.whole_file, quick_search.fit
+    whole_file, fit = engine.whole_file, quick_search.fit
 
     def counted(self, hp, *args, **kwargs):
         fitted.append(hp.values)
@@ -81,7 +81,7 @@ def test_a_search_stopped_at_any_write_ends_as_one_that_was_not(algorithm, tmp_p
 
         folder = tmp_path / f"stopped{write}"
         with monkeypatch.context() as patched:
-            patched.setattr(tuning_engine, "whole_file", stops)
+            patched.setattr(engine, "whole_file", stops)
             try:
                 search(folder, algorithm)
                 break
@@ -114,8 +114,8 @@ def test_a_failed_trial_does_not_end_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr(ViTSERHyperModel, "fit", fails)
     trials = search(tmp_path)
     assert [trial.status for trial in trials] == ["failed", *["completed"] * 3]
-    assert trials[0].message.startswith("MemoryError: no room for this network (test_tuning_engine.py:")
-    assert tuning_trials.ranked(trials)[-1].best[OBJECTIVE] == min(trial.best[OBJECTIVE] for trial in trials[1:])
+    assert trials[0].message.startswith("MemoryError: no room for this network (test_engine.py:")
+    assert ranked(trials)[-1].best[OBJECTIVE] == min(trial.best[OBJECTIVE] for trial in trials[1:])
 
 
 def test_hyperband_goes_on_with_the_best_where_another_failed(tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ class TestDivergence:
         trials = search(tmp_path, algorithm, trials=6)
         assert [trial.status for trial in trials] == [*["diverged"] * 4, *["completed"] * 2]
         assert trials[0].message == "stage student diverged: the loss of epoch 1 is nan"
-        assert {trial.status for trial in tuning_trials.ranked(trials)} == {"completed"}
+        assert {trial.status for trial in ranked(trials)} == {"completed"}
 
     def test_hyperband_never_prefers_it(self, tmp_path, diverging):
         diverging([0])
@@ -198,7 +198,7 @@ class TestDivergence:
             raise Stopped
 
         with monkeypatch.context() as patched:
-            patched.setattr(tuning_engine._Random, "end_trial", stops)
+            patched.setattr(engine._Random, "end_trial", stops)
             with pytest.raises(Stopped):
                 search(tmp_path)
         assert [trial.status for trial in search(tmp_path)] == ["completed"] * 4
@@ -207,7 +207,7 @@ class TestDivergence:
 def test_a_trial_that_ends_its_process_is_given_up(tmp_path):
     (tmp_path / "tuning").mkdir()
     model = ViTSERHyperModel(load_config(None, OVERRIDES), 2)
-    tuning_engine.run_trials(model, RunFolder(tmp_path), NOTHING, NOTHING, given_up="1")
+    engine.run_trials(model, RunFolder(tmp_path), NOTHING, NOTHING, given_up="1")
     trials = read_all(tmp_path)
     assert [trial.status for trial in trials] == ["completed", "failed", "completed", "completed"]
     assert trials[1].message == "the process that trained it ended twice, without a word"

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from keras_vitser.errors import ConfigError
-from keras_vitser.experiments.layered_yaml import (
+from keras_vitser.experiments.config.layered_yaml import (
     Line,
     leaf_of,
     leaves,

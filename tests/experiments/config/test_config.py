@@ -11,11 +11,11 @@ from keras_vitser.audio import COPIES
 from keras_vitser.corpora import NAMES, protocols
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments import Config, load_config
-from keras_vitser.experiments.config_files import config_path, config_schema, resolve_config
+from keras_vitser.experiments.config.files import config_path, config_schema, resolve_config
 
 pytestmark = pytest.mark.backends("tensorflow")
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 SHIPPED = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
 
 

@@ -10,18 +10,14 @@ from typing import Any
 from keras_vitser.corpora import Split
 from keras_vitser.corpora.unreadable import left_out_sentence
 from keras_vitser.errors import KerasViTSERError, ProtocolError, TuningError
-from keras_vitser.experiments import preparation, tuning_workers
-from keras_vitser.experiments.config import Common
-from keras_vitser.experiments.config_files import load_config
-from keras_vitser.experiments.hypermodel import SystemHyperModel, with_space
+from keras_vitser.experiments import preparation
+from keras_vitser.experiments.config import Common, load_config
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
-from keras_vitser.experiments.tuning_engine import ALONE, CHIEF, WORKER, looking, role, run_trials
-from keras_vitser.experiments.tuning_part import parts_of, take_part, taken_up
-from keras_vitser.experiments.tuning_trials import OBJECTIVE, Follower, Trial, ranked, read_trials, write_table
-
-__all__ = ["OBJECTIVE", "Search", "SystemHyperModel", "Trial", "ViTSERHyperModel", "tune"]
-
-ViTSERHyperModel = SystemHyperModel  # its name while there was one system
+from keras_vitser.experiments.tuning.engine import ALONE, CHIEF, WORKER, looking, role, run_trials
+from keras_vitser.experiments.tuning.hypermodel import SystemHyperModel, with_space
+from keras_vitser.experiments.tuning.part import parts_of, take_part, taken_up
+from keras_vitser.experiments.tuning.trials import OBJECTIVE, Follower, Trial, ranked, read_trials, write_table
+from keras_vitser.experiments.tuning.workers import launch
 
 _BEST = "best.yaml"
 
@@ -135,7 +131,7 @@ def tune(
 
     def work(follower: Follower) -> None:
         if workers:
-            tuning_workers.search(folder, data, workers, follower.look)
+            launch(folder, data, workers, follower.look)
         elif part == CHIEF:
             with looking(follower.look):
                 take_part(folder, hypermodel, split, progress)

@@ -11,8 +11,8 @@ require("track")
 
 from keras_vitser.experiments import load_config
 from keras_vitser.experiments.run_folder import RunFolder
-from keras_vitser.experiments.tuning_trials import OBJECTIVE, Follower, ranked, read_trials
-from tests.experiments.quick_search import OVERRIDES
+from keras_vitser.experiments.tuning.trials import OBJECTIVE, Follower, ranked, read_trials
+from tests.experiments.tuning.quick_search import OVERRIDES
 
 pytestmark = pytest.mark.backends("torch")
 

@@ -1,21 +1,16 @@
-"""One process's part in a search; as a program, a chief or worker that `tuning_workers` starts."""
+"""One process's part in a search."""
 
-import json
-import logging
 import os
-import sys
-import threading
 from collections.abc import Callable
 
 from keras_vitser.corpora import Split
-from keras_vitser.errors import KerasViTSERError, RunFolderError
+from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments import preparation
-from keras_vitser.experiments.config import Common
-from keras_vitser.experiments.config_files import load_config
-from keras_vitser.experiments.hypermodel import SystemHyperModel
+from keras_vitser.experiments.config import Common, load_config
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.stages import Part
-from keras_vitser.experiments.tuning_engine import CHIEF, role, run_trials
+from keras_vitser.experiments.tuning.engine import CHIEF, role, run_trials
+from keras_vitser.experiments.tuning.hypermodel import SystemHyperModel
 
 
 def taken_up(
@@ -54,23 +49,3 @@ def take_part(
             run_trials(hypermodel, folder)
     else:
         run_trials(hypermodel, folder, *parts_of(hypermodel.config, split, progress), given_up=given_up)
-
-
-def main(path: str, data: str, given_up: str) -> None:
-    """The program: the folder of a search, and as JSON the place of the recordings and the trial that is given up."""
-    threading.Thread(target=_end_with_the_launcher, daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        folder, config, split, _ = taken_up(path, json.loads(data))
-        take_part(folder, SystemHyperModel(config, len(split.corpus.labels)), split, given_up=json.loads(given_up))
-    except KerasViTSERError as error:
-        sys.exit(f"error: {error}")
-
-
-def _end_with_the_launcher() -> None:
-    os.read(sys.stdin.fileno(), 1)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

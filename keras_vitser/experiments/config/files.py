@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from keras_vitser.errors import ConfigError
-from keras_vitser.experiments.config import CONFIGS, SPACE, Common, config_class, explain
-from keras_vitser.experiments.layered_yaml import (
+from keras_vitser.experiments.config.common import SPACE, Common, explain
+from keras_vitser.experiments.config.layered_yaml import (
     Line,
     leaf_of,
     leaves,
@@ -19,6 +19,7 @@ from keras_vitser.experiments.layered_yaml import (
     set_value,
     with_comments,
 )
+from keras_vitser.experiments.config.registry import CONFIGS, config_class
 from keras_vitser.wording import nearest
 
 DEFAULT, OVERRIDE, GIVEN = "default", "override", "given"
@@ -187,7 +188,7 @@ def _nearest_name(path: Path, shipped: dict[str, Path]) -> str | None:
 
 
 def _shipped_folders() -> list[Path]:
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     return [folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir()]
 
 

@@ -12,7 +12,7 @@ from keras_vitser.models import ViTSER
 
 pytestmark = pytest.mark.backends("tensorflow")
 
-FOLDER = Path(__file__).parents[2] / "configs" / "paper"
+FOLDER = Path(__file__).parents[3] / "configs" / "paper"
 FILES = sorted(FOLDER.glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
 LABELS = {"savee": 7, "emodb": 7, "crema_d": 6}

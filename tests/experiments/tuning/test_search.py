@@ -22,12 +22,12 @@ from keras_vitser.experiments.batches import Mask, Shift
 from keras_vitser.experiments.image_cache import ImageCache
 from keras_vitser.experiments.preparation import front_end_of, split_of
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune
-from tests.experiments import quick_search
-from tests.experiments.killable_search import REAL, job
 from tests.experiments.made_up import TINY
-from tests.experiments.quick_search import OVERRIDES
+from tests.experiments.tuning import quick_search
+from tests.experiments.tuning.killable_search import REAL, job
+from tests.experiments.tuning.quick_search import OVERRIDES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 once = pytest.mark.backends("torch")
 
@@ -230,7 +230,7 @@ class TestResume:
         expected = job(tmp_path / "unkilled").trials
         runs = tmp_path / "killed"
         settings = json.dumps({"runs": str(runs), "kill": [1, 1.0]})
-        command = [sys.executable, "-m", "tests.experiments.killable_search", settings]
+        command = [sys.executable, "-m", "tests.experiments.tuning.killable_search", settings]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert ended.returncode == -signal.SIGKILL, ended.stderr[-2000:]
         (folder,) = runs.iterdir()

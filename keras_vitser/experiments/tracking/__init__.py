@@ -1,0 +1,1 @@
+"""Runs, searches and models in MLflow (the extra `track`)."""
