@@ -83,7 +83,7 @@ def table(found, clips):
 def measure(options):
 
     from keras_vitser.corpora import Clip, Example
-    from keras_vitser.experiments.image_cache import ImageCache
+    from keras_vitser.experiments.feature_store import FeatureStore
     from keras_vitser.layers import LogMelImage
 
     imported = _peak_bytes()
@@ -92,7 +92,7 @@ def measure(options):
 
         def ours(cache):
             start = time.perf_counter()
-            images = ImageCache(cache, LogMelImage()).images([Example(Clip(path, "calm")) for path in paths])
+            images = FeatureStore(cache, LogMelImage()).features([Example(Clip(path, "calm")) for path in paths])
             return time.perf_counter() - start, images
 
         def empty():

@@ -16,7 +16,7 @@ from keras_vitser.corpora.identity import recording_keys
 from keras_vitser.corpora.unreadable import by_reason, unreadable_error
 from keras_vitser.errors import KerasViTSERError, ProtocolError
 from keras_vitser.experiments.config import Common
-from keras_vitser.experiments.image_cache import ImageCache
+from keras_vitser.experiments.feature_store import FeatureStore
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.stages import Part
 from keras_vitser.experiments.systems import system_of
@@ -74,7 +74,7 @@ def readable_split_of(
     refuse: Callable[[Split], None] = lambda split: None,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> Split:
-    """`split_of`, after every recording was read once; the images that come of it are kept for `parts_of`.
+    """`split_of`, after every recording was read once; what comes of it is kept for `parts_of`.
 
     Args:
         config: The config; it says whether recordings that cannot be read are refused or left out.
@@ -86,7 +86,7 @@ def readable_split_of(
         UnreadableRecordingsError: Recordings cannot be read; the message names them all.
         CorpusError: The data is not the corpus.
         ProtocolError: It cannot be divided so.
-        RunFolderError: The images cannot be kept.
+        RunFolderError: What comes of them cannot be kept.
 
     Example:
         >>> from keras_vitser.experiments.config import load_config
@@ -120,7 +120,7 @@ def refuse_unreadable(
 
     Raises:
         UnreadableRecordingsError: Recordings cannot be read; the message names them all.
-        RunFolderError: The images cannot be kept.
+        RunFolderError: What comes of them cannot be kept.
     """
     if reasons := _unreadable(config, corpus, progress):
         raise unreadable_error(corpus, reasons, "They could be read as the run began: mend them, or begin a new run")
@@ -133,7 +133,7 @@ def parts_of(
     names: Iterable[str],
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> list[Part]:
-    """Images and labels of the named parts; those of other parts are not computed.
+    """Examples of the named parts; those of other parts are not computed.
 
     Args:
         config: The config.
@@ -152,13 +152,13 @@ def parts_of(
         >>> parts_of(config, front_end_of(config), split_of(config, None), ["test"])[0].x.shape
         (160, 16, 16, 1)
     """
-    cache = _cache(config, front_end)
+    store = _store(config, front_end)
     parts = []
     for name in names:
         examples = getattr(split, name)
-        images = cache.images(examples, lambda done, total, name=name: progress(f"{name} images", done, total))
+        x = store.features(examples, lambda done, total, name=name: progress(f"{name} images", done, total))
         labels = np.array([split.corpus.label_index(example.clip) for example in examples], np.int32)
-        parts.append(Part(images, labels))
+        parts.append(Part(x, labels))
     return parts
 
 
@@ -186,7 +186,7 @@ def _divided(config: Common, corpus: Corpus) -> Split:
 def _unreadable(config: Common, corpus: Corpus, progress: Callable[[str, int, int], None]) -> dict[Clip, Exception]:
     clips = [clip for clip in corpus.clips if clip not in corpus.unreadable]
     try:
-        return _cache(config, front_end_of(config)).unreadable(
+        return _store(config, front_end_of(config)).unreadable(
             clips, lambda done, total: progress("recordings", done, total)
         )
     except OSError as error:
@@ -195,7 +195,7 @@ def _unreadable(config: Common, corpus: Corpus, progress: Callable[[str, int, in
         raise RunFolder(cache_folder()).cannot_be_written(error) from error
 
 
-def _cache(config: Common, front_end: FrontEnd) -> ImageCache:
+def _store(config: Common, front_end: FrontEnd) -> FeatureStore:
     augmentation = config.augmentation
     strengths = Augmentation(augmentation.noise_snr_db, augmentation.speed, augmentation.shift_seconds)
-    return ImageCache(cache_folder(), front_end, strengths, config.seed)
+    return FeatureStore(cache_folder(), front_end, strengths, config.seed, config.stored_as)

@@ -129,14 +129,18 @@ def in_full_batches(
         told: Called with the batches done and all batches.
     """
     examples = len(keras.tree.flatten(x)[0])
-    padding = -examples % _PREDICTION_BATCH
-    padded = keras.tree.map_structure(
-        lambda array: np.concatenate([array, np.zeros((padding, *array.shape[1:]), array.dtype)]), x
-    )
-    batches = (examples + padding) // _PREDICTION_BATCH
-    tell = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: told(batch + 1, batches))
-    answers = network.predict(padded, batch_size=_PREDICTION_BATCH, verbose=0, callbacks=[tell])
-    return answers[:examples].astype(np.float32)
+    starts = range(0, examples, _PREDICTION_BATCH)
+    answers = []
+    for done, start in enumerate(starts, 1):
+        rows = _rows(x, slice(start, start + _PREDICTION_BATCH))
+        answers.append(network.predict_on_batch(keras.tree.map_structure(_filled, rows)))
+        told(done, len(starts))
+    return np.concatenate(answers)[:examples].astype(np.float32)
+
+
+def _filled(array: np.ndarray) -> np.ndarray:
+    """A whole batch, its last rows zeros."""
+    return np.pad(array, [(0, _PREDICTION_BATCH - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 def _rows(x: Any, rows: Any) -> Any:

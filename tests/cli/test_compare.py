@@ -34,9 +34,9 @@ def write(tmp_path):
         environment = {"backend": "jax", "python": "3.11", "versions": {"keras": "3.15.1"} | (versions or {})}
         (folder / "environment.json").write_text(json.dumps(environment))
         if ended:
-            metrics = {"protocol": config.protocol.name, "leaky": leaky, "student": scores(share, test)}
-            teacher = {"teacher": scores(share + 0.2, test)} if taught else {}
-            (folder / "metrics.json").write_text(json.dumps(metrics | teacher))
+            metrics = {"protocol": config.protocol.name, "leaky": leaky}
+            metrics |= {"teacher": scores(share + 0.2, test)} if taught else {}
+            (folder / "metrics.json").write_text(json.dumps(metrics | {"student": scores(share, test)}))
             (folder / "report.html").write_text("")
         return folder
 

@@ -14,7 +14,7 @@ OTHERS = {  # files that call json.dumps or json.dump themselves, and what for
     "files.py": "strict_json itself",
     "distillation/checkpoints.py": "the head of a binary file, whose logs come back as they were; digests",
     "distillation/feature_cache.py": "a digest",
-    "experiments/image_cache.py": "a digest, and a key in memory",
+    "experiments/feature_store.py": "a digest, and a key in memory",
     "experiments/tracking/run_tracking.py": "a digest",
     "experiments/tuning/engine.py": "KerasTuner's own files, which it reads with its infinite scores",
     "experiments/tuning/workers.py": "arguments of a process of ours",

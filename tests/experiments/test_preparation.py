@@ -8,7 +8,7 @@ import soundfile
 
 from keras_vitser import experiments
 from keras_vitser.errors import CorpusError, ProtocolError, RunFolderError, UnreadableRecordingsError
-from keras_vitser.experiments import image_cache, load_config
+from keras_vitser.experiments import feature_store, load_config
 from keras_vitser.experiments.preparation import front_end_of, parts_of, readable_split_of, split_of
 from keras_vitser.experiments.run_folder import RunFolder
 from tests.experiments.made_up import TINY, chirp
@@ -66,7 +66,7 @@ def test_all_bad_recordings_stand_in_one_error(spoiled, tmp_path):
 
 
 def test_what_cannot_be_divided_is_refused_before_anything_is_read(good, monkeypatch):
-    monkeypatch.setattr(image_cache, "read_waveform", lambda *args, **kwargs: pytest.fail("a recording was read"))
+    monkeypatch.setattr(feature_store, "read_waveform", lambda *args, **kwargs: pytest.fail("a recording was read"))
     with pytest.raises(ProtocolError, match="needs every clip's speaker"):
         readable_split_of(own(protocol__name="speaker_independent"), good)
 
@@ -84,13 +84,13 @@ def test_a_class_of_copies_of_one_bad_file_is_told_as_unreadable(good, tmp_path)
 
 def test_no_recording_is_read_twice(good, tmp_path, monkeypatch):
     read = []
-    read_waveform = image_cache.read_waveform
+    read_waveform = feature_store.read_waveform
 
     def noting(path, **settings):
         read.append(path.name)
         return read_waveform(path, **settings)
 
-    monkeypatch.setattr(image_cache, "read_waveform", noting)
+    monkeypatch.setattr(feature_store, "read_waveform", noting)
     monkeypatch.setenv("KERAS_VITSER_CACHE", str(tmp_path))
     config = own()
     split = readable_split_of(config, good)

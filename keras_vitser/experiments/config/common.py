@@ -65,6 +65,11 @@ class Common(Section):
                     raise ValueError(f"tuning.space.{key}: step must be a whole number. Received: {step!r}")
         return self
 
+    @property
+    def stored_as(self) -> str | None:
+        """As what features are kept, where that is not as the front end gives them: see `FeatureStore`."""
+        return None
+
     @classmethod
     def stage_names(cls) -> tuple[str, ...]:
         """The stages that have settings, in their order.

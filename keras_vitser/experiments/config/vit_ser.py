@@ -50,6 +50,12 @@ class FrontEndSection(Section):
     """Whether row 0 is the highest band."""
     normalize_peak: bool = False
     """Whether each clip is scaled to a peak of 1 first."""
+    stored_as: Literal["float32", "uint8"] = "float32"
+    """How images are kept for training: `uint8` takes a quarter of the disk, and rounds them to 256 values."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of `LogMelImage`."""
+        return self.model_dump(exclude={"stored_as"})
 
     @property
     def columns(self) -> int:
@@ -170,6 +176,11 @@ class Config(Common):
     """Training."""
     tuning: ViTSERTuning = ViTSERTuning()
     """What `keras-vitser tune` searches."""
+
+    @property
+    def stored_as(self) -> str | None:
+        """Images of 256 values, or `None`: as they are."""
+        return None if self.front_end.stored_as == "float32" else self.front_end.stored_as
 
     @model_validator(mode="after")
     def _patches_fill_the_image(self):

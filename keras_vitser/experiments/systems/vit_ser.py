@@ -70,7 +70,7 @@ class VitSer:
     def front_end(self, config: Config) -> FrontEnd:
         """A `LogMelImage`."""
         try:
-            return LogMelImage(**config.front_end.model_dump(), name="front_end")
+            return LogMelImage(**config.front_end.arguments(), name="front_end")
         except ValueError as error:
             raise ConfigError(f"front_end: {error}") from None
 

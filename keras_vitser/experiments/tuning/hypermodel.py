@@ -12,6 +12,7 @@ from keras_vitser.distillation.epochs import Epochs, epochs_of
 from keras_vitser.errors import TuningError
 from keras_vitser.experiments.batches import Batches
 from keras_vitser.experiments.config import Common, ValueRange, load_config
+from keras_vitser.experiments.feature_store import Rows
 from keras_vitser.experiments.stages import BestEpoch, Part, compile_by_labels, schedule
 from keras_vitser.experiments.systems import stage_of, system_of
 from keras_vitser.experiments.tuning.trials import OBJECTIVE
@@ -109,7 +110,7 @@ class SystemHyperModel(keras_tuner.HyperModel):
         """
         config = self.config_of(hp)
         settings = self._stage.settings(config)
-        x, validation_x = (keras.tree.map_structure(np.asarray, given) for given in (x, validation_data[0]))
+        x, validation_x = (keras.tree.map_structure(_as_array, given) for given in (x, validation_data[0]))
         batches = Batches(x, np.asarray(y), settings.batch_size, config.seed, self._stage.augment(config))
         data = epochs_of(batches, settings.batch_size, seed=0)
         data.replay(initial_epoch)
@@ -140,6 +141,11 @@ class SystemHyperModel(keras_tuner.HyperModel):
         kind = hp.Float if isinstance(values[0], float) else hp.Int
         default = default if values[0] <= default <= values[1] else None
         return kind(key, *values, step=domain.step, sampling=domain.sampling, default=default)
+
+
+def _as_array(given: Any) -> Any:
+    """An array; `Rows` of a large store stay on disk."""
+    return given if isinstance(given, Rows) else np.asarray(given)
 
 
 class _InOrder(keras.callbacks.Callback):

@@ -52,7 +52,7 @@ PARAMETERS = {
 def networks(config):
     common = {
         "num_classes": LABELS[config.corpus.name],
-        "image_size": LogMelImage(**config.front_end.model_dump()).image_size,
+        "image_size": LogMelImage(**config.front_end.arguments()).image_size,
     }
     return {
         "teacher": ViTSER.teacher(**common, **config.teacher.model_dump()),

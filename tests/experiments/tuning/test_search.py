@@ -19,7 +19,7 @@ keras_tuner = require("tune")
 from keras_vitser.errors import DivergedError, ProtocolError, RunFolderError, TuningError
 from keras_vitser.experiments import load_config, run, stages, tuning
 from keras_vitser.experiments.batches import Mask, Shift
-from keras_vitser.experiments.image_cache import ImageCache
+from keras_vitser.experiments.feature_store import FeatureStore
 from keras_vitser.experiments.preparation import front_end_of, split_of
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune
 from tests.experiments.made_up import TINY
@@ -133,13 +133,13 @@ class TestHyperModel:
 @once
 def test_the_test_part_is_never_read(tmp_path, quick, monkeypatch):
     read = []
-    images = ImageCache.images
+    images = FeatureStore.features
 
     def watched(self, examples, progress=None):
         read.extend(examples)
         return images(self, examples, progress)
 
-    monkeypatch.setattr(ImageCache, "images", watched)
+    monkeypatch.setattr(FeatureStore, "features", watched)
     search = tune(None, runs=tmp_path, overrides=OVERRIDES)
     split = split_of(load_config(search.folder / "config.yaml"), None)
     assert set(read) == set(split.train) | set(split.validation)
