@@ -33,7 +33,7 @@ jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
 # In minutes, each beside another: 5, 5, 3, 4 (9 in all), after 2.5 of installing. Of TensorFlow's two the first is the
 # rooms that train.
 TESTS := training tensorflow jax torch
-TRAINING := tests/distillation tests/experiments
+TRAINING := tests/distillation tests/experiments tests/training
 # In minutes, each beside another: 20, 7, 10, 4, 3, 0 (23 in all), after 2.5 of installing.
 MORE := more-tensorflow notebooks more-jax more-torch tfio kserve
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_vitser.distillation.checkpoints import weights_digest
 from keras_vitser.distillation.taps import all_layers
 from keras_vitser.errors import DistillationError
 from keras_vitser.files import whole_file
+from keras_vitser.training.checkpoints import weights_digest
+from keras_vitser.training.epochs import is_arrays, is_endless
 
 _INPUTS = "inputs"
 _FEATURES = "teacher_features"
@@ -342,28 +343,6 @@ _UNEVEN = (
     "batches are lost (`ignore_errors`), drop the examples that cannot be read before they are put into batches, or "
     "leave cache_teacher out"
 )
-
-
-def is_arrays(x):
-    """Whether data is an array or a structure of arrays, and not a dataset.
-
-    Example:
-        >>> is_arrays({"a": np.zeros(3)}), is_arrays(iter([np.zeros(3)]))
-        (True, False)
-    """
-    return all(hasattr(array, "shape") for array in keras.tree.flatten(x)) and not hasattr(x, "cardinality")
-
-
-def is_endless(dataset):
-    """Whether a dataset says that it has no end.
-
-    Example:
-        >>> is_endless([1, 2])
-        False
-    """
-    if isinstance(dataset, keras.utils.PyDataset):
-        return dataset.num_batches is None
-    return hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
 
 
 def _rows(inputs, start, stop):

@@ -4,13 +4,13 @@ import logging
 
 import keras
 
-from keras_vitser.distillation.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
 from keras_vitser.distillation.distiller import Distiller
-from keras_vitser.distillation.divergence import FiniteLosses
-from keras_vitser.distillation.epochs import epochs_of
 from keras_vitser.distillation.feature_cache import without_keys
-from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.errors import DistillationError, DivergedError
+from keras_vitser.training.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
+from keras_vitser.training.divergence import FiniteLosses
+from keras_vitser.training.epochs import epochs_of
+from keras_vitser.training.resumable_fit import resumable_fit
 
 _AT_START = "the weights that the stage began with, or the data, are to blame"
 _LOWER = "take a lower `learning_rate` and the student's weights of before"

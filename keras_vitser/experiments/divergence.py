@@ -3,12 +3,12 @@
 import shlex
 from typing import Any
 
-from keras_vitser.distillation.divergence import Divergence, divergences
 from keras_vitser.errors import ConfigError, DivergedError
 from keras_vitser.experiments.config import Common, load_config
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.systems import Stage, stages_to, system_of
 from keras_vitser.experiments.tracking import run_tracking
+from keras_vitser.training.divergence import Divergence, divergences
 
 _HIGHEST_ADVISED = 1e-4
 

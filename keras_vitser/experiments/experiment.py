@@ -14,8 +14,6 @@ import numpy as np
 
 from keras_vitser.corpora import Split, find_leaks
 from keras_vitser.corpora.unreadable import left_out_sentence
-from keras_vitser.distillation.checkpoints import Checkpoints
-from keras_vitser.distillation.resumable_fit import FEATURES
 from keras_vitser.errors import ConfigError, DivergedError, KerasViTSERError, RunFolderError
 from keras_vitser.evaluation import (
     Scores,
@@ -37,6 +35,8 @@ from keras_vitser.files import sha256
 from keras_vitser.layers import FrontEnd
 from keras_vitser.layers.probability import probabilities
 from keras_vitser.recognizer import NETWORK_FILE, Provenance, Recognizer
+from keras_vitser.training.checkpoints import Checkpoints
+from keras_vitser.training.resumable_fit import FEATURES
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ import numpy as np
 from keras import ops
 
 from keras_vitser.distillation import Distiller, halving_schedule
-from keras_vitser.distillation.checkpoints import Checkpoints
-from keras_vitser.distillation.divergence import ANSWER, FiniteLosses
-from keras_vitser.distillation.epochs import epochs_of
-from keras_vitser.distillation.resumable_fit import resumable_fit
 from keras_vitser.evaluation import Scores, score
-from keras_vitser.experiments.batches import Batches, Step
 from keras_vitser.experiments.config import StageSection
 from keras_vitser.layers.probability import probabilities
+from keras_vitser.training.batches import Batches, Step
+from keras_vitser.training.checkpoints import Checkpoints
+from keras_vitser.training.divergence import ANSWER, FiniteLosses
+from keras_vitser.training.epochs import epochs_of
+from keras_vitser.training.resumable_fit import resumable_fit
 
 _PREDICTION_BATCH = 32
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from keras_vitser import experiments
-from keras_vitser.distillation.divergence import Divergence, add_divergence
+from keras_vitser.training.divergence import Divergence, add_divergence
 from tests.experiments.killable_run import of_epochs
 
 pytestmark = pytest.mark.backends("torch")

@@ -19,7 +19,7 @@ MODULES = sorted(
 )
 ROOMS = sorted({name.split(".")[1] for name in MODULES})
 # Of the other rooms' examples no backend can change what they give.
-WITH_KERAS = {"layers", "models", "distillation", "prediction", "recognizer", "experiments"}
+WITH_KERAS = {"layers", "models", "training", "distillation", "prediction", "recognizer", "experiments"}
 
 
 def on_its_backends(name):

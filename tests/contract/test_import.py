@@ -12,7 +12,8 @@ import keras_vitser
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
-ROOMS = ["audio", "layers", "models", "distillation", "corpora", "evaluation", "prediction", "experiments", "serving"]
+ROOMS = ["audio", "layers", "models", "training", "distillation", "corpora", "evaluation", "prediction"]
+ROOMS += ["experiments", "serving"]
 GLOBALS = """
 import keras
 
@@ -69,7 +70,9 @@ def test_unknown_names_are_refused():
 
 
 def test_importing_all_rooms_changes_no_global_setting():
-    rooms = "import " + ", ".join(f"keras_vitser.{room}" for room in ("audio", "layers", "models", "distillation"))
+    rooms = "import " + ", ".join(
+        f"keras_vitser.{room}" for room in ("audio", "layers", "models", "training", "distillation")
+    )
     code = f"import json\n{GLOBALS}\nbefore = state()\n{rooms}\nprint(json.dumps([before, state()]))"
     (before, after), _ = fresh_process(code)
     assert before == after

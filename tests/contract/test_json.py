@@ -12,7 +12,7 @@ pytestmark = pytest.mark.backends("tensorflow")
 PACKAGE = Path(keras_vitser.__file__).parent
 OTHERS = {  # files that call json.dumps or json.dump themselves, and what for
     "files.py": "strict_json itself",
-    "distillation/checkpoints.py": "the head of a binary file, whose logs come back as they were; digests",
+    "training/checkpoints.py": "the head of a binary file, whose logs come back as they were; digests",
     "distillation/feature_cache.py": "a digest",
     "experiments/feature_store.py": "a digest, and a key in memory",
     "experiments/tracking/run_tracking.py": "a digest",

@@ -23,6 +23,7 @@ ROOMS = (
     "notebooks",
     "prediction",
     "serving",
+    "training",
 )
 FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py"))
 WITH_KERAS = [

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from keras_vitser.distillation import Match, SoftLabels, halving_schedule, transfer
-from keras_vitser.distillation.checkpoints import Checkpoints
 from keras_vitser.distillation.feature_cache import FeatureCache
 from keras_vitser.errors import CheckpointError, DistillationError
+from keras_vitser.training.checkpoints import Checkpoints
 from tests.requirements import require
 
 from .networks import WEIGHT, X, Y, network, same, weights_of

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from keras_vitser import experiments
-from keras_vitser.distillation.divergence import Divergence, add_divergence
 from keras_vitser.errors import ConfigError, DivergedError
 from keras_vitser.experiments import divergence, load_config
 from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.recognizer import Recognizer
+from keras_vitser.training.divergence import Divergence, add_divergence
 from tests.experiments.killable_run import of_epochs
 from tests.requirements import require
 

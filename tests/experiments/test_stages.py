@@ -7,11 +7,11 @@ import scipy.special
 
 from keras_vitser.distillation import Distiller
 from keras_vitser.errors import DivergedError
-from keras_vitser.experiments.batches import Batches, Shift
 from keras_vitser.experiments.config import StageSection
 from keras_vitser.experiments.config.vit_ser import StudentStage, TeacherStage
 from keras_vitser.experiments.stages import BestEpoch, Lesson, Part, Watcher, in_full_batches
 from keras_vitser.experiments.systems.vit_ser import VitSer
+from keras_vitser.training.batches import Batches, Shift
 from tests.experiments.made_up import network
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import keras
 
-from keras_vitser.experiments.batches import Step
 from keras_vitser.experiments.config import Common, StageSection
 from keras_vitser.experiments.stages import Lesson
 from keras_vitser.layers import FrontEnd
 from keras_vitser.recognizer import Recognizer
+from keras_vitser.training.batches import Step
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import keras
 from keras_vitser.distillation import Distiller
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments import provenance
-from keras_vitser.experiments.batches import Mask, Shift, Step
 from keras_vitser.experiments.config import Config
 from keras_vitser.experiments.stages import Lesson, distil, train_by_labels
 from keras_vitser.experiments.systems.system import Given, Stage
 from keras_vitser.layers import FrontEnd, LogMelImage
 from keras_vitser.models import ViTSER
+from keras_vitser.training.batches import Mask, Shift, Step
 
 TEACHER, STUDENT, ALONE, MATCHING = "teacher", "student", "student_alone", "matching"
 

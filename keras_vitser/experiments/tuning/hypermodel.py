@@ -7,15 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitser.distillation.divergence import FiniteLosses
-from keras_vitser.distillation.epochs import Epochs, epochs_of
 from keras_vitser.errors import TuningError
-from keras_vitser.experiments.batches import Batches
 from keras_vitser.experiments.config import Common, ValueRange, load_config
 from keras_vitser.experiments.feature_store import Rows
 from keras_vitser.experiments.stages import BestEpoch, Part, compile_by_labels, schedule
 from keras_vitser.experiments.systems import stage_of, system_of
 from keras_vitser.experiments.tuning.trials import OBJECTIVE
+from keras_vitser.training.batches import Batches
+from keras_vitser.training.divergence import FiniteLosses
+from keras_vitser.training.epochs import Epochs, epochs_of
 
 try:
     import keras_tuner

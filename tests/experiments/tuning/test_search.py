@@ -18,10 +18,10 @@ keras_tuner = require("tune")
 
 from keras_vitser.errors import DivergedError, ProtocolError, RunFolderError, TuningError
 from keras_vitser.experiments import load_config, run, stages, tuning
-from keras_vitser.experiments.batches import Mask, Shift
 from keras_vitser.experiments.feature_store import FeatureStore
 from keras_vitser.experiments.preparation import front_end_of, split_of
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune
+from keras_vitser.training.batches import Mask, Shift
 from tests.experiments.made_up import TINY
 from tests.experiments.tuning import quick_search
 from tests.experiments.tuning.killable_search import REAL, job

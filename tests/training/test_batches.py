@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_vitser.experiments.batches import Batches, Mask, Shift
+from keras_vitser.training.batches import Batches, Mask, Shift
 
 pytestmark = pytest.mark.backends("torch")
 

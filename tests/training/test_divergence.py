@@ -1,4 +1,4 @@
-"""keras_vitser/distillation/divergence.py: a transfer ends where its numbers do, and goes on with a lower rate."""
+"""keras_vitser/training/divergence.py: a transfer ends where its numbers do, and goes on with a lower rate."""
 
 import json
 
@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vitser.distillation import Distiller, checkpoints, transfer
-from keras_vitser.distillation.checkpoints import Checkpoints, Progress
-from keras_vitser.distillation.divergence import FiniteLosses, divergences
+from keras_vitser.distillation import Distiller, transfer
 from keras_vitser.errors import CheckpointError, DivergedError
-
-from .networks import X, Y, cross_entropy, network
+from keras_vitser.training import checkpoints
+from keras_vitser.training.checkpoints import Checkpoints, Progress
+from keras_vitser.training.divergence import FiniteLosses, divergences
+from tests.distillation.networks import X, Y, cross_entropy, network
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 once = pytest.mark.backends("torch")

@@ -1,4 +1,4 @@
-"""keras_vitser/distillation/checkpoints.py; what a transfer does with them is in test_transfer.py"""
+"""keras_vitser/training/checkpoints.py; what a transfer does with them is in test_transfer.py"""
 
 import json
 import os
@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from keras_vitser.distillation import Distiller
-from keras_vitser.distillation.checkpoints import Checkpoints, Progress, restore, state_of, weights_digest
 from keras_vitser.errors import CheckpointError
-
-from .networks import X, Y, network, same
+from keras_vitser.training.checkpoints import Checkpoints, Progress, restore, state_of, weights_digest
+from tests.distillation.networks import X, Y, network, same
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 

@@ -1,4 +1,4 @@
-"""keras_vitser/distillation/epochs.py"""
+"""keras_vitser/training/epochs.py"""
 
 import re
 import threading
@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from keras_vitser.distillation import transfer
-from keras_vitser.distillation.epochs import epochs_of, known_length
 from keras_vitser.errors import DistillationError
+from keras_vitser.training.epochs import epochs_of, known_length
+from tests.distillation.networks import X, Y, network
 from tests.requirements import require
-
-from .networks import X, Y, network
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import keras
 import numpy as np
 
-from keras_vitser.distillation.feature_cache import is_arrays, is_endless
 from keras_vitser.errors import DistillationError
 
 _READ_TWICE = 2  # Keras looks at the first batches before it starts, to learn their shapes
@@ -49,6 +48,28 @@ def epochs_of(ds, batch_size, seed):
     if callable(ds) and not hasattr(ds, "__iter__"):
         return _CalledEpochs(ds)
     return None
+
+
+def is_arrays(x):
+    """Whether data is an array or a structure of arrays, and not a dataset.
+
+    Example:
+        >>> is_arrays({"a": np.zeros(3)}), is_arrays(iter([np.zeros(3)]))
+        (True, False)
+    """
+    return all(hasattr(array, "shape") for array in keras.tree.flatten(x)) and not hasattr(x, "cardinality")
+
+
+def is_endless(dataset):
+    """Whether a dataset says that it has no end.
+
+    Example:
+        >>> is_endless([1, 2])
+        False
+    """
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset.num_batches is None
+    return hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
 
 
 def known_length(dataset):

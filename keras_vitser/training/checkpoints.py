@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vitser.distillation.divergence import Divergence, add_divergence, divergences
 from keras_vitser.errors import CheckpointError
 from keras_vitser.files import whole_file
+from keras_vitser.training.divergence import Divergence, add_divergence, divergences
 
 _FORMAT = 1
 _KEPT = 2  # should the newest be damaged, there is one before it
@@ -239,13 +239,10 @@ def state_of(model):
 
     Example:
         >>> import keras
-        >>> from keras_vitser.distillation import Distiller
-        >>> dense = keras.layers.Dense
-        >>> networks = [keras.Sequential([keras.Input((3,)), dense(4), dense(2)]) for _ in range(2)]
-        >>> distiller = Distiller(*networks)
-        >>> distiller.compile()
-        >>> [array.shape for array in state_of(distiller)["model"]]
-        [(3, 4), (4,), (4, 2), (2,)]
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> model.compile("sgd")
+        >>> [array.shape for array in state_of(model)["model"]]
+        [(3, 2), (2,)]
     """
     return {group: [_exact(variable) for variable in variables] for group, variables in _variables(model).items()}
 

@@ -9,10 +9,10 @@ import logging
 import keras
 from keras import ops
 
-from keras_vitser.distillation.checkpoints import Progress, not_finite, restore, state_of
-from keras_vitser.distillation.divergence import FiniteLosses
-from keras_vitser.distillation.epochs import Epochs, known_length
 from keras_vitser.errors import DivergedError
+from keras_vitser.training.checkpoints import Progress, not_finite, restore, state_of
+from keras_vitser.training.divergence import FiniteLosses
+from keras_vitser.training.epochs import Epochs, known_length
 
 FEATURES = "features"
 
@@ -49,7 +49,7 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
 
     Example:
         >>> import numpy as np
-        >>> from keras_vitser.distillation.epochs import epochs_of
+        >>> from keras_vitser.training.epochs import epochs_of
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
         >>> model.compile("adam", "mse")
         >>> batches = epochs_of((np.ones((4, 3), "float32"), np.ones((4, 2), "float32")), batch_size=1, seed=0)
