@@ -13,10 +13,11 @@ import numpy as np
 from keras import ops
 
 from keras_vitser.distillation import Distiller, halving_schedule
-from keras_vitser.evaluation import Scores, score
+from keras_vitser.evaluation import score
 from keras_vitser.experiments.config import StageSection
 from keras_vitser.layers.probability import probabilities
 from keras_vitser.training.batches import Batches, Step
+from keras_vitser.training.best_epoch import ACCURACY, LOSS, BestWeights
 from keras_vitser.training.checkpoints import Checkpoints
 from keras_vitser.training.divergence import ANSWER, FiniteLosses
 from keras_vitser.training.epochs import epochs_of
@@ -147,11 +148,10 @@ def _rows(x: Any, rows: Any) -> Any:
     return keras.tree.map_structure(lambda array: array[rows], x)
 
 
-class BestEpoch(keras.callbacks.Callback):
-    """Measures a network after each epoch and leaves it with its best epoch's weights.
+class BestEpoch(BestWeights):
+    """Measures a network on the validation part after each epoch, and leaves it with its best epoch's weights.
 
-    Best is the highest unweighted accuracy; of equals, the lowest cross-entropy. Adds
-    `validation_weighted_accuracy`, `validation_unweighted_accuracy` and
+    Adds `validation_weighted_accuracy`, `validation_unweighted_accuracy` and
     `validation_loss` to the epoch's logs, or a `validation_loss` of NaN alone where an answer is not finite.
 
     Args:
@@ -166,43 +166,21 @@ class BestEpoch(keras.callbacks.Callback):
         validation: Part,
         told: Callable[[str, int, int], None] = lambda task, done, total: None,
     ):
-        super().__init__()
+        super().__init__(network)
         self._told = functools.partial(told, "validation")
-        self._network = network
         self._validation = validation
-        self._best: tuple[float, float] | None = None
-        self._weights: list[np.ndarray] = []
 
-    def on_epoch_end(self, epoch, logs=None):
-        scores = self._score()
-        if scores is None:
-            logs["validation_loss"] = math.nan
-            return
-        logs["validation_loss"] = scores.log_loss
-        logs["validation_weighted_accuracy"] = scores.weighted_accuracy
-        logs["validation_unweighted_accuracy"] = scores.unweighted_accuracy
-        reached = (scores.unweighted_accuracy, -scores.log_loss)
-        if self._best is None or reached > self._best:
-            self._best, self._weights = reached, self._network.get_weights()
-
-    def on_train_end(self, logs=None):
-        if self._weights:
-            self._network.set_weights(self._weights)
-
-    def get_state(self):
-        return [] if self._best is None else [np.array(self._best), *self._weights]
-
-    def set_state(self, arrays):
-        if arrays:
-            best, *self._weights = arrays
-            self._best = tuple(float(number) for number in best)
-
-    def _score(self) -> Scores | None:
-        logits = in_full_batches(self._network, self._validation.x, self._told)
+    def measure(self):
+        logits = in_full_batches(self.network, self._validation.x, self._told)
         if not np.isfinite(logits).all():
-            return None
+            return {LOSS: math.nan}
         names = [str(index) for index in range(logits.shape[1])]
-        return score(self._validation.labels, ops.convert_to_numpy(probabilities(logits)), names)
+        scores = score(self._validation.labels, ops.convert_to_numpy(probabilities(logits)), names)
+        return {
+            LOSS: scores.log_loss,
+            "validation_weighted_accuracy": scores.weighted_accuracy,
+            ACCURACY: scores.unweighted_accuracy,
+        }
 
 
 class _Answering(keras.callbacks.Callback):

@@ -12,8 +12,8 @@ from keras_vitser.experiments.config import Common, ValueRange, load_config
 from keras_vitser.experiments.feature_store import Rows
 from keras_vitser.experiments.stages import BestEpoch, Part, compile_by_labels, schedule
 from keras_vitser.experiments.systems import stage_of, system_of
-from keras_vitser.experiments.tuning.trials import OBJECTIVE
 from keras_vitser.training.batches import Batches
+from keras_vitser.training.best_epoch import quality
 from keras_vitser.training.divergence import FiniteLosses
 from keras_vitser.training.epochs import Epochs, epochs_of
 
@@ -129,10 +129,8 @@ class SystemHyperModel(keras_tuner.HyperModel):
             ],
             verbose=verbose,
         ).history
-        best = max(
-            range(len(history[OBJECTIVE])), key=lambda e: (history[OBJECTIVE][e], -history["validation_loss"][e])
-        )
-        return {name: float(values[best]) for name, values in history.items()}
+        rows = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
+        return {name: float(value) for name, value in max(rows, key=quality).items()}
 
     def _declared(self, hp: "keras_tuner.HyperParameters", key: str) -> Any:
         domain, default, values = self.config.tuning.space[key], self.config.value_at(key), self._space[key]

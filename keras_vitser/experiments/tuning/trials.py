@@ -12,9 +12,10 @@ from typing import Any
 from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tracking.tracker import Tracker
+from keras_vitser.training.best_epoch import ACCURACY as OBJECTIVE
+from keras_vitser.training.best_epoch import quality
 
 EPOCHS, ERROR, DIVERGED = "epochs.jsonl", "error.txt", "diverged.txt"  # in KerasTuner's folder of a trial
-OBJECTIVE = "validation_unweighted_accuracy"
 _TRACKING = "tracking.json"
 _ENDED = ("completed", "diverged", "failed")
 
@@ -45,13 +46,13 @@ class Trial:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The row of the best epoch: highest UA, and of equals the lowest loss."""
-        return max(self.rows, key=lambda row: (row[OBJECTIVE], -row["validation_loss"]), default=None)
+        """The row of the best epoch."""
+        return max(self.rows, key=quality, default=None)
 
     @property
     def rank(self) -> tuple[float, float]:
         """Higher is better."""
-        return (self.best[OBJECTIVE], -self.best["validation_loss"])
+        return quality(self.best)
 
     @property
     def epochs(self) -> int:
