@@ -488,7 +488,7 @@ def test_a_model_folder_of_one_is_not_loaded(recognizer, tmp_path, monkeypatch):
     """As an earlier version wrote it."""
     with monkeypatch.context() as earlier:
         earlier.setattr("keras_vitser.recognizer.check_finite", lambda network, where: None)
-        earlier.setattr("keras_vitser.models.vit_ser.check_finite", lambda network, where: None)
+        earlier.setattr("keras_vitser.models.vit_ser.vit_ser.check_finite", lambda network, where: None)
         folder = with_head(recognizer, np.inf).save(tmp_path / "model")
     for load in (Recognizer.load, Recognizer.from_preset, ViTSER.from_preset):
         with pytest.raises(ModelFolderError, match=r"model\.keras: the layer head has a weight \(kernel\).*NaN"):

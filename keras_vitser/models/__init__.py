@@ -1,8 +1,7 @@
-"""The networks, one a file, and loading them."""
+"""The networks, and loading them."""
 
-from keras_vitser.models.author_checkpoint import to_author_checkpoint
 from keras_vitser.models.front_ends import register_front_end
 from keras_vitser.models.loading import load_model
-from keras_vitser.models.vit_ser import ViTSER
+from keras_vitser.models.vit_ser import ViTSER, to_author_checkpoint
 
 __all__ = ["ViTSER", "load_model", "register_front_end", "to_author_checkpoint"]

@@ -11,9 +11,10 @@ from tests.requirements import require
 
 torch = require("torch")
 
-from tests.models.published_network import random_network, run, save
 from tests.models.test_author_checkpoint import WRONG_STATES
 from tests.models.test_checkpoint_archive import BAD
+
+from tests.models.vit_ser.published_network import random_network, run, save
 
 pytestmark = pytest.mark.backends("tensorflow")
 

@@ -25,7 +25,7 @@ ALLOWED = {
     "serving/onnx_export.py",
     "serving/saved_model.py",
     "serving/warmup.py",
-    "models/author_checkpoint.py",
+    "models/vit_ser/author_checkpoint.py",
     *(f"distillation/train_step/{backend}.py" for backend in BACKENDS),
 }
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

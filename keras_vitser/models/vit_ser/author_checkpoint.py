@@ -15,10 +15,10 @@ from keras import ops
 
 from keras_vitser.errors import BackendError, CheckpointError
 from keras_vitser.files import whole_file
-from keras_vitser.models.author_keys import author_weights, to_keras_layout, to_torch_layout, variable_of
-from keras_vitser.models.checkpoint_archive import checked_archive
 from keras_vitser.models.finite_weights import check_finite
-from keras_vitser.models.vit_ser import ViTSER
+from keras_vitser.models.vit_ser.author_keys import author_weights, to_keras_layout, to_torch_layout, variable_of
+from keras_vitser.models.vit_ser.checkpoint_archive import checked_archive
+from keras_vitser.models.vit_ser.vit_ser import ViTSER
 
 _STATE = "model_state_dict"
 _HEAD_DIM = 64

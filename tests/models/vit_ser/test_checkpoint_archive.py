@@ -1,4 +1,4 @@
-"""keras_vitser/models/checkpoint_archive.py: no file runs code or takes more memory than it is large."""
+"""keras_vitser/models/vit_ser/checkpoint_archive.py: no file runs code or takes more memory than it is large."""
 
 import io
 import os
@@ -14,7 +14,7 @@ import pytest
 
 from keras_vitser.errors import CheckpointError
 from keras_vitser.models import ViTSER
-from keras_vitser.models.checkpoint_archive import checked_archive
+from keras_vitser.models.vit_ser.checkpoint_archive import checked_archive
 from tests.requirements import require
 
 torch = require("torch")

@@ -1,4 +1,4 @@
-"""keras_vitser/models/author_checkpoint.py; what a file must not do is in test_checkpoint_archive.py."""
+"""keras_vitser/models/vit_ser/author_checkpoint.py; what a file must not do is in test_checkpoint_archive.py."""
 
 import sys
 

@@ -174,7 +174,7 @@ class ViTSER(keras.Model):
             CheckpointError: The file is missing, damaged, needs code to be run, is not their format, or does not
                 fit the sizes given; the message names the key.
         """
-        from keras_vitser.models.author_checkpoint import from_author_checkpoint
+        from keras_vitser.models.vit_ser.author_checkpoint import from_author_checkpoint
 
         return from_author_checkpoint(cls, path, image_size, patch_size, num_heads, pooling)
 

@@ -1,4 +1,4 @@
-"""keras_vitser/models/vit_ser.py"""
+"""keras_vitser/models/vit_ser/vit_ser.py"""
 
 import importlib.util
 import itertools
