@@ -1,11 +1,9 @@
-"""Loading a `.keras` file that holds our layers."""
+"""Loading a `.keras` file that holds our layers and networks, which `keras_vitser.models` has registered with Keras."""
 
 import os
 
 import keras
 
-import keras_vitser.layers
-import keras_vitser.models.vit_ser  # noqa: F401  registers the classes that a file may name
 from keras_vitser.models.finite_weights import check_finite
 
 

@@ -11,10 +11,9 @@ from tests.requirements import require
 
 torch = require("torch")
 
-from tests.models.test_author_checkpoint import WRONG_STATES
-from tests.models.test_checkpoint_archive import BAD
-
 from tests.models.vit_ser.published_network import random_network, run, save
+from tests.models.vit_ser.test_author_checkpoint import WRONG_STATES
+from tests.models.vit_ser.test_checkpoint_archive import BAD
 
 pytestmark = pytest.mark.backends("tensorflow")
 

@@ -1,4 +1,4 @@
-"""The authors' PyTorch checkpoints of ViT-SER, both ways (paper 1; format as in the authors' published network).
+"""Reading the authors' PyTorch checkpoints of ViT-SER (paper 1; format as in the authors' published network).
 
 Their network is the `ViTSER` that stands here, weight by weight, in all but the scale of the coordinates
 on images that are no squares.
@@ -8,32 +8,32 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from keras import ops
 
 from keras_vitser.errors import BackendError, CheckpointError
-from keras_vitser.files import whole_file
-from keras_vitser.models.finite_weights import check_finite
-from keras_vitser.models.vit_ser.author_keys import author_weights, to_keras_layout, to_torch_layout, variable_of
+from keras_vitser.models.vit_ser.author_keys import author_weights, to_keras_layout, variable_of
 from keras_vitser.models.vit_ser.checkpoint_archive import checked_archive
-from keras_vitser.models.vit_ser.vit_ser import ViTSER
 
-_STATE = "model_state_dict"
+if TYPE_CHECKING:
+    from keras_vitser.models.vit_ser.vit_ser import ViTSER
+
+STATE = "model_state_dict"
 _HEAD_DIM = 64
 _QUERY_KEY_VALUE = "transformer.layers.0.0.to_qkv.weight"
 _PATCH_NORM = "to_patch_embedding.1.weight"
 
 
 def from_author_checkpoint(
-    network: type[ViTSER],
+    network: "type[ViTSER]",
     path: str | os.PathLike,
     image_size: tuple[int, int],
     patch_size: tuple[int, int],
     num_heads: int | None,
     pooling: str,
-) -> ViTSER:
+) -> "ViTSER":
     """What `ViTSER.from_author_checkpoint` does; its docstring says what and how."""
     path = Path(path)
     try:
@@ -49,49 +49,16 @@ def from_author_checkpoint(
     return model
 
 
-def to_author_checkpoint(model: ViTSER, path: str | os.PathLike) -> Path:
-    """Writes a network as the authors' PyTorch code loads it; whole or not at all.
-
-    The file is `{"model_state_dict": ...}` in float32. Image size, patch size, width of the heads and pooling are
-    not part of the format: their network must be built with the same.
-
-    Args:
-        model: A `ViTSER` with stem and coordinates, or with neither.
-        path: The file.
-
-    Returns:
-        The path.
+def torch_or_error() -> ModuleType:
+    """PyTorch, whichever backend the networks run on.
 
     Raises:
-        BackendError: PyTorch is not installed.
-        CheckpointError: The authors' code has no such network, or there is no such folder.
-        NonFiniteWeightsError: A weight is NaN or infinite; nothing is written.
+        BackendError: It is not installed.
 
     Example:
-        >>> import tempfile
-        >>> path = to_author_checkpoint(ViTSER.student(7, depth=1), Path(tempfile.mkdtemp()) / "student.pth")
-        >>> ViTSER.from_author_checkpoint(path).count_params()
-        496903
+        >>> torch_or_error().__name__
+        'torch'
     """
-    torch, path = _torch(), Path(path)
-    _check_publishable(model)
-    if not path.parent.is_dir():
-        raise CheckpointError(f"{path}: cannot be written; there is no folder {path.parent}")
-    check_finite(model, path)
-    state = {}
-    for key, weight in author_weights(model.get_config()).items():
-        values = ops.convert_to_numpy(ops.cast(variable_of(model, weight), "float32"))
-        state[key] = torch.from_numpy(np.array(to_torch_layout(values), order="C"))
-    with whole_file(path) as part, part.open("wb") as file:
-        torch.save({_STATE: state}, file)
-    return path
-
-
-class _RefusedError(Exception):
-    """The reason, without the file's name."""
-
-
-def _torch():
     try:
         import torch
     except ImportError:
@@ -99,38 +66,23 @@ def _torch():
     return torch
 
 
-def _check_publishable(model: ViTSER) -> None:
-    if not isinstance(model, ViTSER):
-        raise CheckpointError(f"the authors' format holds a ViTSER. Received: {type(model).__name__}")
-    if model.conv_stem is not bool(model.coordinates):
-        raise CheckpointError(
-            "the authors' code has networks with its stem of six convolutions and coordinates, or with neither. "
-            f"Received: conv_stem={model.conv_stem}, coordinates={model.coordinates!r}"
-        )
-    bands, frames = model.image_size
-    if model.coordinates is True and bands != frames:
-        raise CheckpointError(
-            f"the authors' code has other coordinates on images of {bands} x {frames} than this network was trained "
-            "with; train one with coordinates='published'"
-        )
-
-
-# Reading
+class _RefusedError(Exception):
+    """The reason, without the file's name."""
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    torch = _torch()
+    torch = torch_or_error()
     archive = checked_archive(path)
     try:
         content = torch.load(archive, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever PyTorch finds that checked_archive does not look for
         raise _RefusedError(f"PyTorch cannot read it ({' '.join(str(error).split())[:120]})") from None
-    state = content.get(_STATE) if isinstance(content, dict) else None
+    state = content.get(STATE) if isinstance(content, dict) else None
     if not isinstance(state, dict):
-        raise _RefusedError(f"{_STATE} is missing; save it with torch.save({{'{_STATE}': network.state_dict()}}, path)")
+        raise _RefusedError(f"{STATE} is missing; save it with torch.save({{'{STATE}': network.state_dict()}}, path)")
     tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
     if sum(tensor.nbytes for tensor in tensors) > path.stat().st_size:
-        raise _RefusedError(f"{_STATE}: its tensors are larger than the file, so they share their numbers")
+        raise _RefusedError(f"{STATE}: its tensors are larger than the file, so they share their numbers")
     for key, value in state.items():
         if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
             found = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
