@@ -39,7 +39,8 @@ class Tap:
     (`"backbone/block_3"`); `"block_3/attention"` are the attention weights of a layer that can
     return them. `"feature_map"` is the input of the last layer where no layer has that name, of a
     subclassed model what its method `feature_map` returns; `"logits"` is the output. A network's
-    property `taps` (`ViTSER.taps`) may give further names.
+    property `taps` may give further names. A network with a method `named_outputs` (`ViTSER`) says
+    itself what it gives by which name, and runs no more than is asked for.
 
     Args:
         network: A `keras.Model` with one output.
@@ -58,7 +59,7 @@ class Tap:
 
     def __init__(self, network, paths, role, with_logits, inputs=None):
         try:
-            tapped = _Tapped(network, [tuple(path.split("/")) for path in paths], inputs)
+            tapped = _Tapped(network, [tuple(path.split("/")) for path in paths], inputs, with_logits)
         except _NotThereError as error:
             raise DistillationError(f"`{role}` {network.name!r}: {error}") from None
         outputs = {"features": [tensor for tensor, _ in tapped.features]}
@@ -66,7 +67,7 @@ class Tap:
         if with_logits:
             outputs["logits"] = tapped.output
         self.model = keras.Model(tapped.input, outputs, name=f"{role}_tap")
-        self._read = tapped.read if not with_logits and set(paths) == {"feature_map"} else None
+        self._read = None if with_logits else tapped.read
 
     @property
     def trainable_variables(self):
@@ -86,25 +87,45 @@ class _Tapped:
         input: The symbolic inputs, in the network's structure.
         output: The network's output.
         features: A pair `(tensor, Feature)` for each path.
-        read: Of a network that is called as a whole, the ids of the variables that its feature map reads; else `None`.
+        read: Of a network that is called as a whole, the ids of the variables that its features read; else `None`.
     """
 
-    def __init__(self, network, paths, inputs=None):
+    def __init__(self, network, paths, inputs=None, with_logits=True):
         self._network = network
         self.read = None
-        self._outputs, self._inputs, self._inner = {}, {}, {}
+        self._outputs, self._inputs, self._inner, self._named = {}, {}, {}, {}
         self._deeper = [path for path in paths if len(path) > 1]
         functional = bool(getattr(network, "inputs", None))
-        if functional and not (_is_called_its_own_way(network) and set(paths) <= _OF_THE_CALL):
+        if functional and callable(getattr(network, "named_outputs", None)):
+            self._run_named(network, paths, with_logits)
+        elif functional and not (_is_called_its_own_way(network) and set(paths) <= _OF_THE_CALL):
             again = keras.models.clone_model(
                 _uncompiled(network), clone_function=lambda layer: layer, call_function=self._call
             )
             self.input, self.output = again.input, again.output
         else:
             if functional:
-                inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in network.inputs]
+                inputs = _inputs_like(network.inputs)
             self._run_whole(network, paths, inputs)
         self.features = [self._feature(path) for path in paths]
+
+    def _run_named(self, network, paths, with_logits):
+        known = network.nameable_outputs
+        for path in paths:
+            if path[0] not in known:
+                raise _NotThereError(self._unknown(path[0], known))
+            if "/".join(path) not in known:
+                raise _NotThereError(_nothing_inside(network.get_layer(path[0]), path))
+        names = ["/".join(path) for path in paths]
+        (self.input,) = _inputs_like(network.inputs)
+        layer = _NamedOutputs(network, [*names, "logits"] if with_logits else names)
+        seen = layer(self.input)
+        layer.reading, self.read = None, layer.reading.read
+        self.output = seen.get("logits")
+        grid = getattr(network, "patch_grid", None)
+        for path, name in zip(paths, names, strict=True):
+            feature = Feature(tuple(seen[name].shape), grid, attention=name.endswith("/attention"))
+            self._named[path] = seen[name], feature
 
     def _run_whole(self, network, paths, inputs):
         if not set(paths) <= _OF_THE_CALL:
@@ -121,7 +142,8 @@ class _Tapped:
             network(self.input)
         layer = _FeatureMap(network)
         seen = layer(self.input)
-        layer.reading, self.read = None, layer.reading.read
+        layer.reading, read = None, layer.reading.read
+        self.read = read if set(paths) == {("feature_map",)} else None
         if layer.calls != 1:
             raise _NotThereError(
                 "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
@@ -135,7 +157,7 @@ class _Tapped:
         if not deeper:
             output = layer(*args, **kwargs)
         elif isinstance(layer, keras.Model):
-            inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in keras.tree.flatten(args)]
+            inputs = _inputs_like(keras.tree.flatten(args))
             inner = _Tapped(layer, [path[1:] for path in deeper], inputs)
             model = keras.Model(inner.input, {"output": inner.output, "kept": [tensor for tensor, _ in inner.features]})
             result = model(*args, **kwargs)
@@ -148,16 +170,14 @@ class _Tapped:
             feature = Feature(tuple(weights.shape), getattr(self._network, "patch_grid", None), attention=True)
             self._inner.setdefault(deeper[0], []).append((weights, feature))
         else:
-            raise _NotThereError(
-                f"nothing can be taken inside {layer.name!r}, a {type(layer).__name__}. Received: "
-                f"{'/'.join(deeper[0])!r}; name the layer itself, a layer of a nested model, or '/attention' of a "
-                f"layer whose call takes {' or '.join(_ATTENTION_FLAGS)}"
-            )
+            raise _NotThereError(_nothing_inside(layer, deeper[0]))
         self._outputs.setdefault(layer.name, []).append(output)
         self._inputs[layer.name] = args
         return output
 
     def _feature(self, path):
+        if path in self._named:
+            return self._named[path]
         if len(path) > 1:
             if path not in self._inner:
                 raise _NotThereError(self._unknown(path[0]))
@@ -189,8 +209,8 @@ class _Tapped:
             return features
         raise _NotThereError(self._unknown(name))
 
-    def _unknown(self, name):
-        names = [*getattr(self._network, "taps", {}), *self._outputs]
+    def _unknown(self, name, names=None):
+        names = names or [*getattr(self._network, "taps", {}), *self._outputs]
         near = nearest(name, names)
         hint = f"; did you mean {near!r}?" if near else ";"
         return f"{name!r} is no layer of {self._network.name!r}{hint} its layers are {', '.join(names)}"
@@ -207,6 +227,24 @@ class _Attention(keras.layers.Layer):
     def call(self, *args, **kwargs):
         output, weights = self.layer(*args, **kwargs, **{self.flag: True})
         return {"output": output, "attention": ops.transpose(weights, (0, 2, 3, 1))}
+
+
+class _NamedOutputs(keras.layers.Layer):
+    """What a network's `named_outputs` gives, attention weights as `(batch, queries, keys, heads)`."""
+
+    def __init__(self, network, names):
+        super().__init__(name=f"{network.name}_with_names", dtype=network.dtype_policy)
+        self.network = network
+        self.names = names
+        self.reading = _Reading()  # while the layer is called for the first time, symbolically
+
+    def call(self, inputs, training=None):
+        with self.reading or nullcontext():
+            seen = self.network.named_outputs(inputs, self.names, training)
+        return {
+            name: ops.transpose(tensor, (0, 2, 3, 1)) if name.endswith("/attention") else tensor
+            for name, tensor in seen.items()
+        }
 
 
 class _FeatureMap(keras.layers.Layer):
@@ -253,8 +291,20 @@ def _recorded(network, scope):
         del vars(network)["feature_map"]
 
 
+def _inputs_like(tensors):
+    return [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in tensors]
+
+
+def _nothing_inside(layer, path):
+    return (
+        f"nothing can be taken inside {layer.name!r}, a {type(layer).__name__}. Received: {'/'.join(path)!r}; name the "
+        "layer itself, a layer of a nested model, or '/attention' of a layer whose call takes "
+        f"{' or '.join(_ATTENTION_FLAGS)}"
+    )
+
+
 def _is_called_its_own_way(network):
-    """Whether a functional model's class says how it is called (`ViTSER`), which may cost less than its graph."""
+    """Whether a functional model's class says how it is called, which may cost less than its graph."""
     own = not type(network).call.__module__.startswith("keras.")
     return own and callable(getattr(network, "feature_map", None))
 

@@ -26,7 +26,7 @@ class EncoderBlock(keras.layers.Layer):
     Output shape:
         As the input. With `return_attention=True` in the call, a pair: that, and
         the attention weights `(batch, num_heads, tokens, tokens)`, rows summing to 1.
-        With `listeners=N`, only the first N tokens listen to all, and are returned:
+        With `listeners=N`, only the first N tokens are used as queries, and are returned:
         `(batch, N, hidden_dim)`, weights `(batch, num_heads, N, tokens)`.
 
     Example:
@@ -96,7 +96,7 @@ class EncoderBlock(keras.layers.Layer):
         return gathered, attention
 
     def _query_key_value(self, tokens, listeners):
-        """Each `(batch, heads, tokens, head_dim)`; queries of the listeners alone."""
+        """Each `(batch, heads, tokens, head_dim)`; queries of the first `listeners` tokens alone."""
         projection, length = self.query_key_value, tokens.shape[1]
         if listeners is None or projection.quantization_mode:
             stacked = ops.reshape(projection(tokens), (-1, length, 3, self.num_heads, self.head_dim))

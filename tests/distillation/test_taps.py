@@ -175,6 +175,19 @@ def test_all_tokens_cost_more_than_the_feature_map():
         assert set(lengths) == {listeners}
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
+@pytest.mark.parametrize("name", ["encoder_block_0", "encoder_block_0/attention", "feature_map", "all_tokens"])
+def test_of_vit_ser_without_logits_only_what_a_feature_reads_is_trained(name):
+    model = vit_ser()
+    tap = Tap(model, [name], "student", False)
+    read = model.layers[: 4 if name.startswith("encoder") else -1]
+    expected = [variable for layer in read for variable in layer.trainable_variables]
+    if name.endswith("attention"):  # goes no further than queries and keys
+        assert {id(variable) for variable in tap.trainable_variables} <= {id(variable) for variable in expected}
+    else:
+        assert [id(variable) for variable in tap.trainable_variables] == [id(variable) for variable in expected]
+
+
 def test_class_token_where_the_feature_map_is_the_mean():
     model = vit_ser(pooling="mean")
     tokens = ops.convert_to_numpy(model.tokens(IMAGES))

@@ -206,16 +206,133 @@ class ViTSER(keras.Model):
 
     @property
     def taps(self):
-        """Features that a `Distiller` may name besides the layers: a layer, and what is taken of its output."""
+        """Names of `named_outputs` besides the layers': a layer, and what is taken of its output."""
         return {
             "all_tokens": ("encoder_norm", lambda tokens: tokens),
             "class_token": ("encoder_norm", lambda tokens: tokens[:, 0]),
         }
 
-    def call(self, images, training=None, mask=None):
+    @property
+    def nameable_outputs(self):
+        """All that `named_outputs` can be asked for: list of str."""
+        return list(self._sources())
+
+    def named_outputs(self, images, names, training=None):
+        """The forward pass: what is named of all that is computed in it. No layer after the last one named is run.
+
+        Where no name needs more, only the pooled tokens are used as queries in the last block: of a student, with its
+        class token, a fifth of all operations is saved.
+
+        Args:
+            images: `(batch, bands, frames, 1)`.
+            names: Strs, of `nameable_outputs`:
+                `"logits"`, `(batch, num_classes)`;
+                `"feature_map"`, the pooled tokens, `(batch, hidden_dim)`;
+                `"all_tokens"`, after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first,
+                and `"class_token"`, that first one;
+                `"encoder_block_0/attention"`, a block's attention weights, `(batch, num_heads, queries, keys)`, and
+                `"pooled_attention"`, the last block's with the pooled tokens alone as queries;
+                any other layer's name, for its output.
+            training: Bool or `None`, as for `call`.
+
+        Returns:
+            Dict of tensors by name.
+
+        Raises:
+            ValueError: There is no such name.
+
+        Example:
+            >>> import numpy as np
+            >>> student = ViTSER.student(num_classes=7)
+            >>> out = student.named_outputs(np.zeros((2, 128, 128, 1)), ["logits", "encoder_block_2/attention"])
+            >>> tuple(out["logits"].shape), tuple(out["encoder_block_2/attention"].shape)
+            ((2, 7), (2, 5, 129, 129))
+        """
+        sources = self._sources()
+        unknown = [name for name in names if name not in sources]
+        if unknown:
+            raise ValueError(f"`names` must be among {', '.join(sources)}. Received: {unknown[0]!r}")
+        wanted = {name: sources[name] for name in names}
         (images,) = keras.tree.flatten(images)  # as Keras does it: from a dict or a list, of any dtype, without channel
-        images = ops.reshape(ops.cast(images, self.inputs[0].dtype), (-1, *self.image_size, 1))
-        return self.layers[-1](self.feature_map(images, training))
+        x = ops.reshape(ops.cast(images, self.inputs[0].dtype), (-1, *self.image_size, 1))
+        out = {}
+        for layer in self.layers[1:]:
+            attention = None
+            if isinstance(layer, EncoderBlock):
+                queries = self._last_queries(wanted) if layer.name == self._last_block else None
+                x, attention = layer(x, training=training, return_attention=True, listeners=queries)
+            else:
+                x = layer(x, training=training) if isinstance(layer, ConvStem) else layer(x)
+            for name, (source, take) in wanted.items():
+                if source == layer.name:
+                    out[name] = take(x, attention)
+            if len(out) == len(wanted):
+                break
+        return {name: out[name] for name in wanted}
+
+    def _sources(self):
+        """By name: the layer that gives it, and what is taken of that layer's output and attention weights."""
+        layers = {layer.name: (layer.name, lambda x, attention: x) for layer in self.layers[1:]}
+        blocks = [f"encoder_block_{index}" for index in range(self.depth)]
+        return {
+            **{name: (layer, lambda x, attention, take=take: take(x)) for name, (layer, take) in self.taps.items()},
+            **{name: source for name, source in layers.items() if name not in self.taps},
+            "logits": layers["head"],
+            **{f"{block}/attention": (block, lambda x, attention: attention) for block in blocks},
+            "pooled_attention": (self._last_block, lambda x, attention: attention[:, :, : self._pooled_tokens]),
+        }
+
+    @property
+    def _last_block(self):
+        return f"encoder_block_{self.depth - 1}"
+
+    @property
+    def _pooled_tokens(self):
+        """How many of the first tokens are pooled, `None` for all."""
+        return 1 if self.pooling == "class_token" else None
+
+    def _last_queries(self, names):
+        """How many of the first tokens are used as queries in the last block, `None` for all."""
+        needing_all = {self._last_block, f"{self._last_block}/attention", "encoder_norm", "all_tokens"}
+        return None if needing_all & set(names) else self._pooled_tokens
+
+    def call(self, images, training=None, mask=None):
+        return self.named_outputs(images, ["logits"], training)["logits"]
+
+    def tokens(self, images):
+        """All tokens after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first."""
+        return self.named_outputs(images, ["all_tokens"], training=False)["all_tokens"]
+
+    def feature_map(self, images, training=False):
+        """What the losses match: the pooled tokens, `(batch, hidden_dim)`."""
+        return self.named_outputs(images, ["feature_map"], training)["feature_map"]
+
+    def attention_weights(self, images):
+        """How much each token (row) attends to each other one.
+
+        Args:
+            images: `(batch, bands, frames, 1)`.
+
+        Returns:
+            List of `depth` tensors `(batch, num_heads, 1 + patches, 1 + patches)`, rows summing
+            to 1, class token first.
+        """
+        names = [f"encoder_block_{index}/attention" for index in range(self.depth)]
+        return list(self.named_outputs(images, names, training=False).values())
+
+    def attention_over_time(self, images):
+        """How much the pooled tokens attend to each column of patches, in the last block, mean of the heads.
+
+        Args:
+            images: `(batch, bands, frames, 1)`.
+
+        Returns:
+            float32 tensor `(batch, columns)`, rows summing to 1.
+        """
+        weights = self.named_outputs(images, ["pooled_attention"], training=False)["pooled_attention"]
+        to_patches = ops.mean(ops.cast(weights, "float32")[..., 1:], axis=(1, 2))
+        to_columns = ops.sum(ops.reshape(to_patches, (-1, *self.patch_grid)), axis=1)  # (batch, columns)
+        return to_columns / ops.sum(to_columns, axis=1, keepdims=True)
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """As `keras.Model.fit`.
@@ -254,63 +371,6 @@ class ViTSER(keras.Model):
 
     def _label_check(self):
         return LabelCheck(getattr(self, "loss", None), (None, self.num_classes))
-
-    def tokens(self, images):
-        """All tokens after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first."""
-        return self._run(images)[0]
-
-    def feature_map(self, images, training=False):
-        """What the losses match: the pooled tokens, `(batch, hidden_dim)`.
-
-        In the last block only those tokens are worked out that are pooled: of a student,
-        with its class token, a fifth of all operations is saved.
-        """
-        *first, last, norm, pooling = self.layers[1:-1]
-        x = images
-        for layer in first:
-            x = layer(x, training=training) if isinstance(layer, (ConvStem, EncoderBlock)) else layer(x)
-        x = last(x, training=training, listeners=1 if self.pooling == "class_token" else None)
-        return pooling(norm(x))
-
-    def attention_weights(self, images):
-        """How much each token (row) listens to each other one.
-
-        Args:
-            images: `(batch, bands, frames, 1)`.
-
-        Returns:
-            List of `depth` tensors `(batch, num_heads, 1 + patches, 1 + patches)`, rows summing
-            to 1, class token first.
-        """
-        return self._run(images)[1]
-
-    def attention_over_time(self, images):
-        """How much the pooled tokens listen to each column of patches, in the last block, mean of the heads.
-
-        Args:
-            images: `(batch, bands, frames, 1)`.
-
-        Returns:
-            float32 tensor `(batch, columns)`, rows summing to 1.
-        """
-        weights = ops.cast(self.attention_weights(images)[-1], "float32")
-        listeners = 1 if self.pooling == "class_token" else None
-        to_patches = ops.mean(weights[:, :, :listeners, 1:], axis=(1, 2))
-        to_columns = ops.sum(ops.reshape(to_patches, (-1, *self.patch_grid)), axis=1)
-        return to_columns / ops.sum(to_columns, axis=1, keepdims=True)
-
-    def _run(self, images):
-        """Runs the layers up to `encoder_norm` in inference mode, and keeps the attention weights."""
-        x, attention = images, []
-        for layer in self.layers[1:]:
-            if isinstance(layer, EncoderBlock):
-                x, weights = layer(x, training=False, return_attention=True)
-                attention.append(weights)
-            else:
-                x = layer(x)
-            if layer.name == "encoder_norm":
-                break
-        return x, attention
 
     def get_config(self):
         names = (

@@ -156,6 +156,60 @@ def test_inner_values_are_those_of_the_graph(role, request):
 
 
 @pytest.mark.parametrize("pooling", ["class_token", "mean"])
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
+def test_one_pass_gives_all_that_can_be_named(pooling):
+    model = drawn(ViTSER.teacher(4, depth=2, pooling=pooling, **SMALL))
+    out = {name: to_numpy(tensor) for name, tensor in model.named_outputs(IMAGES, model.nameable_outputs).items()}
+    assert list(out) == [
+        *("all_tokens", "class_token", "conv_stem", "coordinates", "patches", "encoder_block_0", "encoder_block_1"),
+        *("encoder_norm", "feature_map", "head", "logits"),
+        *("encoder_block_0/attention", "encoder_block_1/attention", "pooled_attention"),
+    ]
+    layers = [name for name in out if name in {layer.name for layer in model.layers} - {"class_token"}]
+    graph = keras.Model(model.input, [model.get_layer(name).output for name in layers])
+    close = {"atol": 1e-5, "rtol": 0}  # at logits of about 10: a graph may fuse operations
+    for name, expected in zip(layers, graph(IMAGES), strict=True):
+        np.testing.assert_allclose(out[name], to_numpy(expected), **close)
+    np.testing.assert_array_equal(out["class_token"], out["all_tokens"][:, 0])
+    np.testing.assert_array_equal(out["logits"], out["head"])
+    pooled = slice(1) if pooling == "class_token" else slice(None)
+    np.testing.assert_array_equal(out["pooled_attention"], out["encoder_block_1/attention"][:, :, pooled])
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize(
+    ("names", "queries", "last"),
+    [
+        (["logits", "feature_map", "class_token", "pooled_attention", "encoder_block_0"], 1, "head"),
+        (["logits", "all_tokens"], None, "head"),
+        (["logits", "encoder_block_1"], None, "head"),
+        (["encoder_block_1/attention"], None, "encoder_block_1"),
+        (["feature_map"], 1, "feature_map"),
+        (["patches"], "not run", "patches"),
+    ],
+)
+def test_no_more_is_computed_than_is_named(names, queries, last, monkeypatch):
+    model, calls = drawn(ViTSER.student(4, depth=2, **SMALL)), {}
+    for layer in model.layers[1:]:
+
+        def recorded(*args, layer=layer, call=layer.call, **kwargs):
+            calls[layer.name] = kwargs.get("listeners")
+            return call(*args, **kwargs)
+
+        monkeypatch.setattr(layer, "call", recorded)
+    out = model.named_outputs(IMAGES, names)
+    assert set(out) == set(names)
+    assert list(calls)[-1] == last
+    assert calls.get("encoder_block_1", "not run") == queries
+
+
+@pytest.mark.backends("torch")
+def test_an_output_that_is_none():
+    with pytest.raises(ValueError, match=r"`names` must be among all_tokens.*Received: 'encoder_block_2'"):
+        ViTSER.student(4, depth=2, **SMALL).named_outputs(IMAGES, ["logits", "encoder_block_2"])
+
+
+@pytest.mark.parametrize("pooling", ["class_token", "mean"])
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_takes_images_as_every_functional_model_does(pooling, dtype):
     model = drawn(ViTSER.student(4, depth=2, pooling=pooling, **SMALL))
