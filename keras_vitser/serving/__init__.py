@@ -6,24 +6,24 @@ Server and client need the extra `serve`, exports TensorFlow and the extra `expo
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Not on first use: the file of the same name would stand in the way of the function.
-from keras_vitser.serving.export import Exported, export
-
 _NAMES = {
     "AsyncClient": "client",
-    "Bounds": "bounds",
+    "Bounds": "server.bounds",
     "Client": "client",
+    "Exported": "exports.export",
     "Prediction": "client",
-    "create_app": "server",
-    "serve": "server",
+    "create_app": "server.http_server",
+    "export": "exports.export",
+    "serve": "server.http_server",
 }
 
 __all__ = ["AsyncClient", "Bounds", "Client", "Exported", "Prediction", "create_app", "export", "serve"]
 
 if TYPE_CHECKING:
-    from keras_vitser.serving.bounds import Bounds
     from keras_vitser.serving.client import AsyncClient, Client, Prediction
-    from keras_vitser.serving.server import create_app, serve
+    from keras_vitser.serving.exports.export import Exported, export
+    from keras_vitser.serving.server.bounds import Bounds
+    from keras_vitser.serving.server.http_server import create_app, serve
 
 
 def __getattr__(name: str) -> Any:

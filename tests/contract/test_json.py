@@ -20,10 +20,10 @@ OTHERS = {  # files that call json.dumps or json.dump themselves, and what for
     "experiments/tuning/workers.py": "arguments of a process of ours",
     "prediction/ray_engine.py": "messages between processes of ours",
     "serving/client.py": "a request, of texts alone",
-    "serving/export.py": "arguments of a process of ours",
-    "serving/export_process.py": "a message to a process of ours",
-    "serving/model_server.py": "metadata, without numbers of a model",
-    "serving/rest_json.py": "answers as TensorFlow Serving gives them, NaN included",
+    "serving/exports/export.py": "arguments of a process of ours",
+    "serving/exports/process.py": "a message to a process of ours",
+    "serving/server/model_server.py": "metadata, without numbers of a model",
+    "serving/server/rest_json.py": "answers as TensorFlow Serving gives them, NaN included",
 }
 
 

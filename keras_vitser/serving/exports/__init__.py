@@ -1,0 +1,1 @@
+"""What leaves Keras: SavedModels for TensorFlow Serving, files for ONNX Runtime and LiteRT."""

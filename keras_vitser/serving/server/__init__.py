@@ -1,0 +1,1 @@
+"""TensorFlow Serving's REST API on a laptop. Nothing here imports Keras."""
