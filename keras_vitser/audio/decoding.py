@@ -25,8 +25,7 @@ from keras_vitser.audio.containers import (
 )
 from keras_vitser.audio.file_views import Endless, Patched, View
 from keras_vitser.audio.gathering import gathered
-from keras_vitser.audio.graph_faults import CUT_SHORT
-from keras_vitser.audio.sound_header import FLOAT, PCM, Sound, sound_of
+from keras_vitser.audio.sound_header import CUT_SHORT, FLOAT, PCM, Sound, sound_of
 from keras_vitser.errors import AudioCodecError, NotAudioError, TruncatedAudioError
 
 FORMATS = "WAV, FLAC, OGG, MP3, AIFF, AU and the other formats of libsndfile"

@@ -1,4 +1,4 @@
-"""Full scale is at -1 and 1: how samples on another scale are told. `graph_faults.scale_fault` does it in a graph.
+"""Full scale is at -1 and 1: how samples on another scale are told. `graph.faults.scale_fault` does it in a graph.
 
 Samples given as numbers do not say what full scale is. Whole numbers beyond it are integers of 16 bits or others, whose
 type was lost on the way, as in JSON. Other waveforms may pass full scale: resampling makes less than 3 of it, and

@@ -19,6 +19,7 @@ HEADER_LENGTHS = (8, 36, 44)
 MAX_CHUNKS = 1000
 PRINTABLE = range(0x20, 0x7F)  # of the four letters of a chunk's name
 FORMAT_BYTES = 40  # of the chunk of the format, at most
+CUT_SHORT = "ends before the sound that its header promises; copy or record it again"
 
 _SAMPLED = (PCM, FLOAT, 6, 7)  # one sample after the other; all other codecs pack them in blocks
 _OPEN_LENGTHS = {b"FORM": 0x7F000000, b"ds64": 0x7FFF000000000000}  # where they are others

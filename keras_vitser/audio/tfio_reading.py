@@ -1,9 +1,10 @@
 """File names to waveforms and images in a `tf.data` pipeline that stays inside the graph.
 
 For data that lies where `tf.io.gfile` reads: local disks, and what TensorFlow has file systems for, such as gs://.
-tensorflow-io decodes (`tfio_decoding`); the filters of `resampling_filters` resample, because `tfio.audio.resample`
-delays what it gives. tensorflow-io 0.37.1, the newest there is, works with TensorFlow 2.16 and 2.17. Under another one
-its import succeeds and each call fails, so it is called once, and where that fails soundfile reads, outside the graph.
+tensorflow-io decodes (`graph.tfio_decoding`); the filters of `graph.resampling_filters` resample, because
+`tfio.audio.resample` delays what it gives. tensorflow-io 0.37.1, the newest there is, works with TensorFlow 2.16 and
+2.17. Under another one its import succeeds and each call fails, so it is called once, and where that fails soundfile
+reads, outside the graph.
 """
 
 import functools
@@ -16,10 +17,10 @@ from collections.abc import Iterable
 import numpy as np
 import soundfile
 
-from keras_vitser.audio.graph_faults import refuse
+from keras_vitser.audio.graph.faults import refuse
+from keras_vitser.audio.graph.resampling import Resampler
+from keras_vitser.audio.graph.tfio_decoding import DAMAGED, Decoder, waveform_or_fault
 from keras_vitser.audio.reading import SAMPLING_RATE
-from keras_vitser.audio.resampling_graph import Resampler
-from keras_vitser.audio.tfio_decoding import DAMAGED, Decoder, waveform_or_fault
 from keras_vitser.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def waveforms(paths: Iterable[str | os.PathLike], *, samples: int | None = None,
     """The waveforms of sound files, in the order of their names.
 
     They are those of `read_waveform` within a 16-bit step. WAV, FLAC, MP3 and Ogg Vorbis of the usual rates are read
-    (`resampling_filters.COMMON_RATES`); where tensorflow-io does not work, all that `read_waveform` reads.
+    (`graph.resampling_filters.COMMON_RATES`); where tensorflow-io does not work, all that `read_waveform` reads.
 
     Args:
         paths: File names that `tf.io.gfile` reads.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from keras_vitser.audio.full_scale import MOST, check_full_scale, is_beyond_full_scale
-from keras_vitser.audio.graph_faults import scale_fault
+from keras_vitser.audio.graph.faults import scale_fault
+from keras_vitser.audio.graph.resampling_filters import COMMON_RATES, measured_filter
 from keras_vitser.audio.reading import resample
-from keras_vitser.audio.resampling_filters import COMMON_RATES, measured_filter
 from keras_vitser.errors import PredictionError
 from tests.requirements import require
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from keras_vitser.audio import read_waveform, tfio_reading
-from keras_vitser.audio.resampling_filters import COMMON_RATES
+from keras_vitser.audio.graph.resampling_filters import COMMON_RATES
 from keras_vitser.errors import AudioError, BackendError
 from keras_vitser.layers import LogMelImage
 from tests.audio.sound_cases import CASES

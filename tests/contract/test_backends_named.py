@@ -12,12 +12,12 @@ pytestmark = pytest.mark.backends("tensorflow")
 PACKAGE = Path(keras_vitser.__file__).parent
 BACKENDS = {"tensorflow", "jax", "torch"}
 ALLOWED = {
-    "audio/graph_faults.py",
-    "audio/hearing_graph.py",
-    "audio/resampling_graph.py",
-    "audio/tfio_decoding.py",
+    "audio/graph/faults.py",
+    "audio/graph/hearing.py",
+    "audio/graph/resampling.py",
+    "audio/graph/tfio_decoding.py",
     "audio/tfio_reading.py",
-    "audio/wav_graph.py",
+    "audio/graph/wav.py",
     "labels.py",
     "serving/exports/clip_graph.py",
     "serving/exports/litert.py",

@@ -10,9 +10,9 @@ fails alone, and clips of all lengths are joined.
 import uuid
 from pathlib import Path
 
-from keras_vitser.audio.graph_faults import refuse, scale_fault
-from keras_vitser.audio.hearing_graph import heard_shares
-from keras_vitser.audio.wav_graph import WavReader
+from keras_vitser.audio.graph.faults import refuse, scale_fault
+from keras_vitser.audio.graph.hearing import heard_shares
+from keras_vitser.audio.graph.wav import WavReader
 from keras_vitser.recognizer import NOT_FINITE, Recognizer
 from keras_vitser.serving.exports.clip_graph import probabilities_of
 from keras_vitser.serving.exports.dft_by_matrices import without_loops

@@ -3,7 +3,6 @@
 from keras_vitser.audio.full_scale import EXPECTED, MOST
 
 NOT_FINITE = "holds samples that are NaN or infinite"
-CUT_SHORT = "ends before the sound that its header promises; copy or record it again"
 
 
 def refuse(faults, name=""):

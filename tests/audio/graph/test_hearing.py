@@ -13,7 +13,7 @@ pytestmark = pytest.mark.backends("tensorflow")
 
 @pytest.mark.parametrize("samples", [64000, 63999, 4000, 100])
 def test_the_numbers_are_those_outside_of_the_graph(samples):
-    from keras_vitser.audio.hearing_graph import heard_shares
+    from keras_vitser.audio.graph.hearing import heard_shares
 
     random = np.random.default_rng(0)
     levels = 10 ** (random.uniform(-90, -50, (8, 200)) / 20)

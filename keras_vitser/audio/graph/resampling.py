@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_vitser.audio.graph_faults import refuse
+from keras_vitser.audio.graph.faults import refuse
+from keras_vitser.audio.graph.resampling_filters import COMMON_RATES, ResamplingFilter, measured_filter
 from keras_vitser.audio.reading import SAMPLING_RATE
-from keras_vitser.audio.resampling_filters import COMMON_RATES, ResamplingFilter, measured_filter
 
 _BLOCK = 64  # products that are summed before their sums are
 

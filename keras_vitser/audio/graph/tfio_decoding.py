@@ -3,7 +3,7 @@
 tensorflow-io does not tell a file's rate and wants to be told its sample type, so both are read from the header here.
 What it would not survive is kept from it:
 
-- WAV is decoded by `wav_graph`: `tfio.audio.decode_wav` refuses recordings with chunks behind the sound, as RAVDESS has
+- WAV is decoded by `graph.wav`: `tfio.audio.decode_wav` refuses recordings with chunks behind the sound, as RAVDESS has
   them, and PCM of 32 bits.
 - A FLAC file that ends early would make it wait for ever, so frames that no recording can have are put behind each
   file, and it stops at them with an error. A damaged frame would become silence: where a whole frame is digital
@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vitser.audio.containers import other_container, what_it_is_instead
-from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault
+from keras_vitser.audio.graph.faults import NOT_FINITE, first_fault
+from keras_vitser.audio.graph.resampling import Resampler
+from keras_vitser.audio.graph.wav import decoded_wav, little_endian
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE, read_waveform
-from keras_vitser.audio.resampling_graph import Resampler
-from keras_vitser.audio.wav_graph import decoded_wav, little_endian
+from keras_vitser.audio.sound_header import CUT_SHORT
 from keras_vitser.errors import AudioError
 
 EMPTY = "is an empty file; expected a sound file"

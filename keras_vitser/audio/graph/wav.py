@@ -8,11 +8,12 @@ files are refused as `read_waveform` refuses them; the message says which file o
 from collections.abc import Iterable
 
 from keras_vitser.audio.full_scale import BEYOND
-from keras_vitser.audio.graph_faults import CUT_SHORT, NOT_FINITE, first_fault, is_beyond_full_scale, refuse
+from keras_vitser.audio.graph.faults import NOT_FINITE, first_fault, is_beyond_full_scale, refuse
+from keras_vitser.audio.graph.resampling import Resampler
+from keras_vitser.audio.graph.resampling_filters import COMMON_RATES
 from keras_vitser.audio.reading import LIMIT_SECONDS, SAMPLING_RATE
-from keras_vitser.audio.resampling_filters import COMMON_RATES
-from keras_vitser.audio.resampling_graph import Resampler
 from keras_vitser.audio.sound_header import (
+    CUT_SHORT,
     EXTENSIBLE,
     FLOAT,
     FORMAT_BYTES,

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from keras_vitser.audio import read_waveform
-from keras_vitser.audio.resampling_filters import COMMON_RATES
-from keras_vitser.audio.wav_graph import WavReader
+from keras_vitser.audio.graph.resampling_filters import COMMON_RATES
+from keras_vitser.audio.graph.wav import WavReader
 from keras_vitser.errors import AudioError
 from tests.audio.sound_cases import CASES
 from tests.audio.sound_files import odd_chunk, pcm16, wav

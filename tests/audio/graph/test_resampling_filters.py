@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soxr
 
-from keras_vitser.audio.resampling_filters import COMMON_RATES, measured_filter
+from keras_vitser.audio.graph.resampling_filters import COMMON_RATES, measured_filter
 
 RATES = [rate for rate in COMMON_RATES if rate != 16000]
 EDGE = 100
