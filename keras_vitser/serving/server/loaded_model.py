@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_vitser.serving.prediction_log import FILE, prediction_log
 from keras_vitser.serving.server.rest_json import TensorInfo
 from keras_vitser.serving.server.status import HTTP_STATUS, StatusError, invalid
 
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _CODES = dict(enumerate(HTTP_STATUS))  # in the order of the numbers of TensorFlow
 _TRACES = "<stack traces unavailable>\n"
 _log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class SavedModel:
             name: Signature(_inputs(definitions[name]), definitions[name].method_name, function)
             for name, function in self._loaded.signatures.items()
         }
-        self._warm_up(folder / WARMUP_FILE)
+        self._warm_up(folder / FILE)
 
     def signature(self, name: str) -> Signature:
         """The signature of that name.
@@ -158,51 +158,11 @@ def _inputs(definition: Any) -> dict[str, TensorInfo]:
 
 
 def _warmup_requests(path: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The signature's name and inputs of each record, a `PredictionLog` of TensorFlow Serving's `prediction_log.proto`.
-
-    Those messages come with no package that the server needs, so that their few fields are read by number.
-    """
+    """The signature's name and inputs of each record, a `PredictionLog`."""
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-        request = _field(_field(record, 6), 1)  # PredictionLog.predict_log, PredictLog.request
-        name = _field(_field(request, 1), 3).decode()  # PredictRequest.model_spec, ModelSpec.signature_name
-        inputs = {}
-        for number, entry in _fields(request):
-            if number == 2:  # PredictRequest.inputs: a map's entry is a message of key and value
-                tensor = tensor_pb2.TensorProto.FromString(_field(entry, 2))
-                inputs[_field(entry, 1).decode()] = tf.make_ndarray(tensor)
-        yield name or "serving_default", inputs
-
-
-def _field(message: bytes, number: int) -> bytes:
-    return next((value for found, value in _fields(message) if found == number), b"")
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The fields of a protobuf message that are messages, strings or bytes; the others are passed over."""
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        kind = key & 7
-        if kind == 0:
-            _, position = _varint(message, position)
-        elif kind == 2:
-            size, position = _varint(message, position)
-            yield key >> 3, message[position : position + size]
-            position += size
-        elif kind in (1, 5):
-            position += 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"not a protobuf message: wire type {kind}")
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value, shift = 0, 0
-    while True:
-        byte = message[position]
-        value |= (byte & 127) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 128:
-            return value, position
+        request = prediction_log().FromString(record).predict_log.request
+        inputs = {each.key: tf.make_ndarray(tensor_pb2.TensorProto.FromString(each.value)) for each in request.inputs}
+        yield request.model_spec.signature_name or "serving_default", inputs

@@ -12,7 +12,8 @@ require("tensorflow")
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from keras_vitser.serving.server.loaded_model import WARMUP_FILE, SavedModel
+from keras_vitser.serving.prediction_log import FILE
+from keras_vitser.serving.server.loaded_model import SavedModel
 from keras_vitser.serving.server.status import StatusError
 from tests.serving.small_model import LABELS, tone, wav_file
 
@@ -135,7 +136,7 @@ def prediction_log(signature, name, array):
 
 
 def write_warmup(folder, *records):
-    path = folder / WARMUP_FILE
+    path = folder / FILE
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
@@ -166,6 +167,6 @@ def test_a_version_whose_warm_up_fails_is_not_loaded(copy, record):
 
 def test_a_damaged_warm_up_file_is_an_error(copy):
     write_warmup(copy, b"x")
-    (copy / WARMUP_FILE).write_bytes(b"no records" * 10)
+    (copy / FILE).write_bytes(b"no records" * 10)
     with pytest.raises(StatusError):
         SavedModel(copy)
