@@ -2,6 +2,7 @@
 # make test        lint, import rules, and the tests on TensorFlow, JAX and PyTorch: 20 minutes on two cores at most
 # make test-more   whole processes, KServe, tensorflow-io, Ray, hubs, browser, notebooks: 25 minutes more at most
 # make test-long   the checks that take minutes each, and are left out of both
+# make benchmarks  every claim of speed beside its peer: an hour
 # Each makes .venv and installs what it needs; the second time, nothing.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -43,12 +44,15 @@ test test-more test-long: export OPENBLAS_NUM_THREADS ?= 1
 test test-more test-long: export TF_NUM_INTRAOP_THREADS ?= 1
 test test-more test-long: export TF_NUM_INTEROP_THREADS ?= 1
 
-.PHONY: demo test test-more test-long lint install-test install-more $(TESTS:%=test-%) $(MORE:%=test-%) clean
+.PHONY: demo benchmarks test test-more test-long lint install-test install-more $(TESTS:%=test-%) $(MORE:%=test-%) clean
 
 # Networks as small as the demo's are trained faster by one thread than by two that wait for each other.
 demo: export TF_NUM_INTRAOP_THREADS ?= 1
 demo: .venv/.installed-demo
 	$(BIN)/keras-vitser train demo
+
+benchmarks: .venv/.installed-test
+	$(BIN)/python -m benchmarks
 
 test:
 	@$(call timed,installing,$(MAKE) --no-print-directory install-test)

@@ -1,6 +1,6 @@
 """What the benchmarks share: one child process a backend, rounds in which all take turns, figures with their spread.
 
-And one form of a result, so that `keras-vitser benchmark` can put all claims into one table. A script takes `--quick`
+And one form of a result, so that `python -m benchmarks` can put all claims into one table. A script takes `--quick`
 and `--json FILE`, and writes `result(...)` there: a claim says what of ours is held against which peer, by which ratio
 (over 1 where ours is faster), and whether the median passes the bar.
 """

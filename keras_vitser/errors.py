@@ -141,7 +141,7 @@ class ExportError(KerasViTSERError, ValueError):
 
 
 class BenchmarkError(KerasViTSERError, RuntimeError):
-    """A benchmark is unknown, is not here, or failed."""
+    """A benchmark was asked of the installed package, which has none."""
 
 
 class PredictionError(KerasViTSERError, ValueError):

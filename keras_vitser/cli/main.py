@@ -32,12 +32,11 @@ app = typer.Typer(
 )
 _COMMANDS = (
     *(train, tune, evaluate, predict, import_checkpoint, export, serve, page),
-    *(compare, track, corpora, benchmark),
+    *(compare, track, corpora),
 )
 for command in _COMMANDS:
-    app.command(no_args_is_help=command not in (corpora, benchmark))(
-        getattr(command, command.__name__.rpartition(".")[2])
-    )
+    app.command(no_args_is_help=command is not corpora)(getattr(command, command.__name__.rpartition(".")[2]))
+app.command(context_settings={"ignore_unknown_options": True})(benchmark.benchmark)
 app.add_typer(config, name="config")
 
 
