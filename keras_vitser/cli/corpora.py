@@ -6,12 +6,13 @@ import typer
 
 from keras_vitser.cli.console import out, show_log
 from keras_vitser.cli.overrides import LABELS_AS_WRITTEN
+from keras_vitser.corpora.names import CORPORA
 from keras_vitser.errors import CorpusError
 from keras_vitser.files import strict_json
 
 
 def corpora(
-    name: str = typer.Argument(None, help="A corpus: savee, emodb, crema_d, ravdess, manifest, folder, demo."),
+    name: str = typer.Argument(None, help=f"A corpus: {', '.join(CORPORA)}."),
     data: Path = typer.Option(None, help="Where it lies."),
     labels_as_written: bool = LABELS_AS_WRITTEN,
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),

@@ -4,11 +4,12 @@ from typing import Any
 
 import typer
 
+from keras_vitser.corpora.names import PROTOCOLS
 from keras_vitser.errors import ConfigError
 
 EPOCHS = typer.Option(None, help="Epochs of each stage; of ViT-SER teacher,matching,student, e.g. 5,5,5.")
 BATCH_SIZE = typer.Option(None, help="Clips a batch, in all stages. The paper's is 4.")
-PROTOCOL = typer.Option(None, help="paper (leaky), random, speaker_independent or leave_one_speaker_out.")
+PROTOCOL = typer.Option(None, help=f"One of {', '.join(PROTOCOLS)}; paper is leaky.")
 SEED = typer.Option(None, help="Seed of the split, the copies, the order and the weights.")
 SET = typer.Option([], "--set", help="Any config value, e.g. --set stages.student.learning_rate=3e-4.")
 LABELS_AS_WRITTEN = typer.Option(

@@ -8,6 +8,7 @@ from keras_vitser.audio.file_names import composed
 from keras_vitser.corpora import crema_d, demo, emodb, folder, manifest, ravdess, savee
 from keras_vitser.corpora.corpus import Corpus
 from keras_vitser.corpora.labels import refuse_labels_alike
+from keras_vitser.corpora.names import CORPORA
 from keras_vitser.corpora.reading import absolute
 from keras_vitser.errors import CorpusError
 from keras_vitser.wording import did_you_mean
@@ -22,7 +23,7 @@ _READERS = {
     "demo": demo,
 }
 
-NAMES: tuple[str, ...] = tuple(_READERS)
+NAMES: tuple[str, ...] = CORPORA
 DESCRIPTIONS: dict[str, str] = {name: reader.DESCRIPTION for name, reader in _READERS.items()}
 
 
