@@ -6,16 +6,15 @@ well a network hears emotion.
 
 import csv
 import hashlib
-import io
 import logging
 import os
 import shutil
 import uuid
-import wave
 from pathlib import Path
 
 import numpy as np
 
+from keras_vitser.audio.wav_writing import wav_file
 from keras_vitser.corpora.corpus import Clip, Corpus
 from keras_vitser.corpora.reading import absolute, is_hidden
 from keras_vitser.corpora.voices import SAMPLING_RATE, STYLES, VOICES, speak
@@ -142,20 +141,10 @@ def _write_all(folder: Path) -> None:
     rows = []
     for index, (name, label, speaker) in enumerate(_names()):
         voice = VOICES[SPEAKERS.index(speaker)]
-        content = _wav_bytes(speak(voice, STYLES[label], np.random.default_rng([SEED, index])))
+        content = wav_file(speak(voice, STYLES[label], np.random.default_rng([SEED, index])), SAMPLING_RATE)
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         rows.append((name, label, speaker, hashlib.sha256(content).hexdigest()))
     with open(folder / _TABLE, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("path", "label", "speaker", "sha256"), *rows])
-
-
-def _wav_bytes(samples: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLING_RATE)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return buffer.getvalue()

@@ -7,12 +7,10 @@ shows what is 80 dB under the loudest, so that of a quiet recording 16 bits woul
 
 import asyncio
 import base64
-import io
 import json
 import os
 import random
 import time
-import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 
 from keras_vitser.audio import SAMPLING_RATE, read_waveform, waveform_of
 from keras_vitser.audio.full_scale import check_full_scale
+from keras_vitser.audio.wav_writing import wav_file
 from keras_vitser.errors import PredictionError, ServingError
 
 _SIGNATURE = "wav"
@@ -236,12 +235,7 @@ def _wav(source: Source, sampling_rate: float | None) -> bytes:
         check_full_scale(source, sampling_rate)  # it would be clipped
     width = 3 if np.abs(waveform).max(initial=0.0) < _QUIET else 2
     scale = 2 ** (8 * width - 1)
-    samples = np.clip(np.round(waveform * float(scale)), -scale, scale - 1).astype("<i4")
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setparams((1, width, SAMPLING_RATE, 0, "NONE", ""))
-        sound.writeframes(samples.view(np.uint8).reshape(-1, 4)[:, :width].tobytes())
-    return file.getvalue()
+    return wav_file(np.clip(np.round(waveform * float(scale)), -scale, scale - 1), SAMPLING_RATE, width)
 
 
 def _body(recordings: list[bytes]) -> bytes:
