@@ -13,9 +13,8 @@ def nearest(given: object, known: Iterable[str], cutoff: float = 0.5) -> str | N
         cutoff: Float in 0..1, the likeness that is near, as in `difflib.get_close_matches`.
 
     Example:
-
-    >>> nearest("Save", ["savee", "emodb"])
-    'savee'
+        >>> nearest("Save", ["savee", "emodb"])
+        'savee'
     """
     by_lower_case = {word.lower(): word for word in known}
     found = difflib.get_close_matches(str(given).lower(), by_lower_case, n=1, cutoff=cutoff)
@@ -26,11 +25,10 @@ def did_you_mean(given: object, known: Iterable[str]) -> str:
     """A sentence that names the known word nearest to a wrong one, or an empty string if none is near.
 
     Example:
-
-    >>> did_you_mean("save", ["savee", "emodb"])
-    " Did you mean 'savee'?"
-    >>> did_you_mean("xyz", ["savee", "emodb"])
-    ''
+        >>> did_you_mean("save", ["savee", "emodb"])
+        " Did you mean 'savee'?"
+        >>> did_you_mean("xyz", ["savee", "emodb"])
+        ''
     """
     near = nearest(given, known)
     return f" Did you mean {near!r}?" if near else ""
@@ -40,9 +38,8 @@ def listed(names: Iterable[object], limit: int = 3) -> str:
     """The first names with commas, and how many more there are.
 
     Example:
-
-    >>> listed(["a", "b", "c", "d"])
-    'a, b, c and 1 more'
+        >>> listed(["a", "b", "c", "d"])
+        'a, b, c and 1 more'
     """
     words = [str(name) for name in names]
     more = len(words) - limit

@@ -26,16 +26,19 @@ def assemble(
 
     Args:
         corpus: The whole corpus.
-        protocol: String. The protocol's name.
+        protocol: The protocol's name.
         train: Clips to train on. Those that validation or test hold byte for byte are left out.
         validation: Clips to choose the epoch by. Those that test holds byte for byte are left out.
         test: Clips to measure on.
-        copies: Integer. Examples made of each training clip; the other parts stay as recorded.
+        copies: Int. Examples made of each training clip; the other parts stay as recorded.
         describe: Function from the numbers of clips that train, validate and test to `Split.description`.
         settings: The protocol's settings as resolved.
 
+    Returns:
+        A `Split` that is not leaky.
+
     Raises:
-        ProtocolError: If a part is empty, or a class is missing from training.
+        ProtocolError: A part is empty, or a class is missing from training.
     """
     (train, validation, test), left_out = readable(corpus, train=train, validation=validation, test=test)
     keys = recording_keys([*train, *validation, *test])
@@ -70,8 +73,23 @@ def checked_split(
 ) -> Split:
     """A `Split` with the warnings that its parts give: unreadable clips, missing classes, shared or unnamed speakers.
 
+    Args:
+        corpus: The whole corpus.
+        protocol: The protocol's name.
+        train: Examples to train on.
+        validation: Examples to choose the epoch by.
+        test: Examples to measure on.
+        warnings: Those that are known already; the others are added to this list.
+        leaky: Whether the protocol puts copies of one clip on both sides.
+        description: One sentence: the parts, and how each was made.
+        settings: The protocol's settings as resolved.
+        left_out: Recordings that cannot be read, counted by part.
+
+    Returns:
+        A `Split`.
+
     Raises:
-        ProtocolError: If a part is empty, or a class is missing from training.
+        ProtocolError: A part is empty, or a class is missing from training.
     """
     unreadable = left_out_sentence(corpus, left_out)
     for part, examples in (("training", train), ("validation", validation), ("test", test)):

@@ -12,7 +12,15 @@ from keras_vitser.wording import did_you_mean, listed
 
 
 def check_speakers_named(corpus: Corpus, protocol: str) -> None:
-    """Raises a `ProtocolError` unless every clip names its speaker and there are two of them."""
+    """Refuses a corpus whose clips do not all name their speaker, or that has one speaker alone.
+
+    Args:
+        corpus: The corpus.
+        protocol: The protocol's name, for the error.
+
+    Raises:
+        ProtocolError: A clip names no speaker, or there are fewer than two speakers.
+    """
     unnamed = [clip.path.name for clip in corpus.clips if clip.speaker is None]
     if unnamed:
         raise ProtocolError(
@@ -27,7 +35,18 @@ def check_speakers_named(corpus: Corpus, protocol: str) -> None:
 
 
 def known_speakers(corpus: Corpus, names: Sequence[str] | str) -> tuple[str, ...]:
-    """One name or several, sorted, each once; a `ProtocolError` unless all are speakers of the corpus."""
+    """Speakers that were asked for.
+
+    Args:
+        corpus: The corpus.
+        names: One name or several, in any normal form of Unicode.
+
+    Returns:
+        The names in NFC, sorted, each once.
+
+    Raises:
+        ProtocolError: There is no name, or one is no speaker of the corpus.
+    """
     names = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
     if not names:
         raise ProtocolError("`test_speakers` must name at least one speaker. Received: an empty list.")
@@ -45,7 +64,24 @@ def known_speakers(corpus: Corpus, names: Sequence[str] | str) -> tuple[str, ...
 
 
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
-    """The value as an integer; a `ProtocolError` naming the setting if it is none or out of range."""
+    """A setting that must be an integer.
+
+    Args:
+        name: The setting's name, for the error.
+        value: What was given.
+        low: The least that is allowed. Defaults to any.
+        high: The most that is allowed, where there is a least.
+
+    Returns:
+        The value as an int.
+
+    Raises:
+        ProtocolError: It is no integer, or out of range.
+
+    Example:
+        >>> integer("fold", 2, 1, 5)
+        2
+    """
     allowed = "an integer" if low is None else f"an integer from {low} to {high}"
     try:
         number = operator.index(value)
@@ -57,5 +93,15 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
 
 
 def number_of_copies(copies: int) -> int:
-    """The number of examples made of a training clip; a `ProtocolError` unless from 1 to 4."""
+    """The number of examples made of a training clip.
+
+    Args:
+        copies: Int from 1 to 4.
+
+    Returns:
+        The same.
+
+    Raises:
+        ProtocolError: It is something else.
+    """
     return integer("copies", copies, 1, len(COPIES))

@@ -16,14 +16,16 @@ def shuffled(items: Sequence[Item], *, seed: int, purpose: str) -> list[Item]:
     The order is that of SHA-256 over purpose, seed and place, which no library's random generator can change.
 
     Args:
-        items: Sequence in a fixed order.
-        seed: Integer.
-        purpose: String. What is drawn; two purposes draw independently from one seed.
+        items: In a fixed order.
+        seed: Int.
+        purpose: What is drawn; two purposes draw independently from one seed.
+
+    Returns:
+        All items, in another order.
 
     Example:
-
-    >>> shuffled("abcde", seed=0, purpose="doc") == shuffled("abcde", seed=0, purpose="doc")
-    True
+        >>> shuffled("abcde", seed=0, purpose="doc") == shuffled("abcde", seed=0, purpose="doc")
+        True
     """
 
     def draw(place: int) -> bytes:
@@ -40,12 +42,14 @@ def shares(counts: Sequence[int], total: int) -> list[int]:
 
     Args:
         counts: Clips of each class, each at least 1.
-        total: Integer, at most the sum of `counts`. Clips to take.
+        total: Int, at most the sum of `counts`. Clips to take.
+
+    Returns:
+        Clips to take of each class.
 
     Example:
-
-    >>> shares([60, 60, 120], 49)
-    [12, 12, 25]
+        >>> shares([60, 60, 120], 49)
+        [12, 12, 25]
     """
     whole = sum(counts)
     taken = [min(total * count // whole, count - 1) for count in counts]
@@ -62,19 +66,18 @@ def stratified(
     """Draws `total` items, each class in proportion.
 
     Args:
-        items: Sequence in a fixed order.
+        items: In a fixed order.
         labels: The label of each item.
-        total: Integer. Items to draw.
-        seed: Integer.
-        purpose: String, as in `shuffled`.
+        total: Int. Items to draw.
+        seed: Int.
+        purpose: As in `shuffled`.
 
     Returns:
         The items left and the items drawn, both in their old order.
 
     Example:
-
-    >>> stratified([1, 2, 3, 4], ["a", "a", "b", "b"], 2, seed=1, purpose="doc")
-    ([2, 4], [1, 3])
+        >>> stratified([1, 2, 3, 4], ["a", "a", "b", "b"], 2, seed=1, purpose="doc")
+        ([2, 4], [1, 3])
     """
     places: dict[str, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
@@ -93,7 +96,7 @@ def dealt_speakers(corpus: Corpus, folds: int) -> list[tuple[str, ...]]:
 
     Args:
         corpus: `Corpus` whose speakers are named.
-        folds: Integer from 2 to the number of speakers.
+        folds: Int from 2 to the number of speakers.
 
     Returns:
         The speakers of each fold, sorted; together all, none twice, no fold empty.

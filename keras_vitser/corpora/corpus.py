@@ -14,16 +14,15 @@ from keras_vitser.errors import CorpusError
 class Clip:
     """One recording of one utterance.
 
-    Args:
+    Attributes:
         path: `pathlib.Path` of the sound file. It is not opened until its content is asked for.
-        label: String. The class, a plain noun such as `"anger"`.
-        speaker: String, or `None` where the corpus names no speakers.
+        label: The class, a plain noun such as `"anger"`.
+        speaker: The speaker's name, or `None` where the corpus names none.
 
     Example:
-
-    >>> from pathlib import Path
-    >>> Clip(Path("DC/a01.wav"), label="anger", speaker="DC").label
-    'anger'
+        >>> from pathlib import Path
+        >>> Clip(Path("DC/a01.wav"), label="anger", speaker="DC").label
+        'anger'
     """
 
     path: Path
@@ -35,7 +34,7 @@ class Clip:
         """Hexadecimal SHA-256 of the file's bytes, read once for each `Clip` object.
 
         Raises:
-            CorpusError: If the file cannot be read.
+            CorpusError: The file cannot be read.
         """
         try:
             with open(self.path, "rb") as file:
@@ -51,27 +50,26 @@ class Clip:
 class Corpus:
     """Labelled clips in a fixed order.
 
-    Args:
-        name: String. The reader's name, such as `"savee"`.
+    Attributes:
+        name: The reader's name, such as `"savee"`.
         folder: `pathlib.Path` that relative paths start from.
         clips: Clips in any order; kept sorted by relative path, so that every machine has one order.
         labels: Strings. The classes in their fixed order: class index 0 is `labels[0]`.
-        terms: String. The publishers' terms of use, one line.
+        terms: The publishers' terms of use, one line.
         unreadable: Those of the clips that are known to be unreadable. Protocols deal them out as all others, so
             that nobody else changes sides, and then leave them out.
 
     Raises:
-        CorpusError: If a clip has a label that is not in `labels`, or two clips have one path.
+        CorpusError: A clip has a label that is not in `labels`, or two clips have one path.
 
     Example:
-
-    >>> from pathlib import Path
-    >>> clips = [Clip(Path("x/b.wav"), "sadness", "s1"), Clip(Path("x/a.wav"), "anger", "s2")]
-    >>> corpus = Corpus("mine", Path("x"), clips, labels=("anger", "sadness"), terms="mine")
-    >>> corpus
-    Corpus(mine: 2 clips, 2 classes, 2 speakers)
-    >>> [corpus.label_index(clip) for clip in corpus.clips], corpus.speakers
-    ([0, 1], ('s1', 's2'))
+        >>> from pathlib import Path
+        >>> clips = [Clip(Path("x/b.wav"), "sadness", "s1"), Clip(Path("x/a.wav"), "anger", "s2")]
+        >>> corpus = Corpus("mine", Path("x"), clips, labels=("anger", "sadness"), terms="mine")
+        >>> corpus
+        Corpus(mine: 2 clips, 2 classes, 2 speakers)
+        >>> [corpus.label_index(clip) for clip in corpus.clips], corpus.speakers
+        ([0, 1], ('s1', 's2'))
     """
 
     name: str
@@ -114,7 +112,7 @@ class Corpus:
         Reads every file.
 
         Raises:
-            CorpusError: If a file cannot be read.
+            CorpusError: A file cannot be read.
         """
         digest = hashlib.sha256()
         for clip in self.clips:

@@ -27,8 +27,14 @@ _NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX|X
 def read(folder: str | os.PathLike) -> Corpus:
     """Reads CREMA-D from its folder, or from `AudioWAV`. The label is the intended emotion.
 
+    Args:
+        folder: The corpus' folder, or one above or below it.
+
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the folder is missing or holds no clip of CREMA-D.
+        CorpusError: The folder is missing or holds no clip of CREMA-D.
     """
     return read_named_files("crema_d", folder, parse=parse, labels=tuple(EMOTIONS.values()), layout=LAYOUT, terms=TERMS)
 
@@ -36,10 +42,12 @@ def read(folder: str | os.PathLike) -> Corpus:
 def parse(path: Path) -> FileName | None:
     """Label and speaker of a file of CREMA-D, or `None` if the name is none.
 
-    Example:
+    Args:
+        path: The file; it need not exist.
 
-    >>> parse(Path("AudioWAV/1001_DFA_ANG_XX.wav"))
-    FileName(label='anger', speaker='1001', recording='1001_DFA_ANG_XX')
+    Example:
+        >>> parse(Path("AudioWAV/1001_DFA_ANG_XX.wav"))
+        FileName(label='anger', speaker='1001', recording='1001_DFA_ANG_XX')
     """
     match = _NAME.fullmatch(path.stem)
     return FileName(EMOTIONS[match[3]], match[1], path.stem) if match else None

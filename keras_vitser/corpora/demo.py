@@ -47,13 +47,15 @@ def read(folder: str | os.PathLike | None = None) -> Corpus:
         folder: Where the corpus lies or shall lie: a new or empty folder, or one that holds the demo corpus.
             Defaults to `demo-v2` in the cache folder.
 
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the folder holds something else, or cannot be written.
+        CorpusError: The folder holds something else, or cannot be written.
 
     Example:
-
-    >>> read()
-    Corpus(demo: 480 clips, 4 classes, 60 speakers)
+        >>> read()
+        Corpus(demo: 480 clips, 4 classes, 60 speakers)
     """
     target = absolute(folder) if folder is not None else cache_folder() / VERSION
     if not _is_whole(target):
@@ -73,9 +75,8 @@ def cache_folder() -> Path:
     """The folder for things made once: `KERAS_VITSER_CACHE`, else `keras_vitser` in the user's cache.
 
     Example:
-
-    >>> cache_folder().is_absolute()
-    True
+        >>> cache_folder().is_absolute()
+        True
     """
     if given := os.environ.get(CACHE_VARIABLE):
         return absolute(given)

@@ -27,8 +27,14 @@ _NAME = re.compile(r"(\d{2})([ab]\d{2})([WLEAFNT])[a-z]?")
 def read(folder: str | os.PathLike) -> Corpus:
     """Reads EmoDB from its folder, or from the folder of its files.
 
+    Args:
+        folder: The corpus' folder, or one above or below it.
+
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the folder is missing or holds no clip of EmoDB.
+        CorpusError: The folder is missing or holds no clip of EmoDB.
     """
     return read_named_files("emodb", folder, parse=parse, labels=tuple(EMOTIONS.values()), layout=LAYOUT, terms=TERMS)
 
@@ -36,10 +42,12 @@ def read(folder: str | os.PathLike) -> Corpus:
 def parse(path: Path) -> FileName | None:
     """Label and speaker of a file of EmoDB, or `None` if the name is none.
 
-    Example:
+    Args:
+        path: The file; it need not exist.
 
-    >>> parse(Path("wav/03a01Fa.wav"))
-    FileName(label='happiness', speaker='03', recording='03a01Fa')
+    Example:
+        >>> parse(Path("wav/03a01Fa.wav"))
+        FileName(label='happiness', speaker='03', recording='03a01Fa')
     """
     match = _NAME.fullmatch(path.stem)
     return FileName(EMOTIONS[match[3]], match[1], path.stem) if match else None

@@ -22,8 +22,14 @@ def read(folder: str | os.PathLike) -> Corpus:
     The labels are the sub-folders' names, sorted, normalised to Unicode's NFC. Files that are left out for their
     suffix are counted in the log.
 
+    Args:
+        folder: The folder above the classes' folders.
+
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the folder is missing, or fewer than two sub-folders hold sound files.
+        CorpusError: The folder is missing, or fewer than two sub-folders hold sound files.
     """
     root = existing_folder(folder, LAYOUT)
     clips = []

@@ -16,21 +16,20 @@ def recording_keys(clips: Iterable[Clip]) -> dict[Clip, str]:
         clips: Clips, each any number of times.
 
     Returns:
-        Dictionary from clip to key. Keys of two calls must not be compared.
+        Dict from clip to key. Keys of two calls must not be compared.
 
     Raises:
-        CorpusError: If a file is missing or cannot be read.
+        CorpusError: A file is missing or cannot be read.
 
     Example:
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> clips = [Clip(folder / name, "anger") for name in ("a.wav", "b.wav", "c.wav")]
-    >>> for clip, content in zip(clips, (b"hear", b"hear", b"hear me")):
-    ...     _ = clip.path.write_bytes(content)
-    >>> len(set(recording_keys(clips).values()))
-    2
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> clips = [Clip(folder / name, "anger") for name in ("a.wav", "b.wav", "c.wav")]
+        >>> for clip, content in zip(clips, (b"hear", b"hear", b"hear me")):
+        ...     _ = clip.path.write_bytes(content)
+        >>> len(set(recording_keys(clips).values()))
+        2
     """
     sizes = {clip: _size(clip) for clip in dict.fromkeys(clips)}
     paths_of_size = Counter(sizes[clip] for clip in {clip.path: clip for clip in sizes}.values())

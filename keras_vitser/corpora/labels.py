@@ -10,18 +10,20 @@ from keras_vitser.wording import listed
 def refuse_labels_alike(corpus: Corpus) -> None:
     """Refuses labels that differ only in case or spaces, by name.
 
+    Args:
+        corpus: The corpus.
+
     Raises:
         CorpusError: There are such labels; the message says how many clips have each.
 
     Example:
-
-    >>> from pathlib import Path
-    >>> refuse_labels_alike(Corpus("mine", Path(), (), ("angry", "calm"), "mine"))
-    >>> try:
-    ...     refuse_labels_alike(Corpus("mine", Path(), (), ("Angry", "angry"), "mine"))
-    ... except CorpusError as error:
-    ...     print("'Angry' (0 clips) beside 'angry' (0 clips)" in str(error))
-    True
+        >>> from pathlib import Path
+        >>> refuse_labels_alike(Corpus("mine", Path(), (), ("angry", "calm"), "mine"))
+        >>> try:
+        ...     refuse_labels_alike(Corpus("mine", Path(), (), ("Angry", "angry"), "mine"))
+        ... except CorpusError as error:
+        ...     print("'Angry' (0 clips) beside 'angry' (0 clips)" in str(error))
+        True
     """
     alike = defaultdict(list)
     for label in corpus.labels:

@@ -1,4 +1,4 @@
-"""Who stands on both sides of a split: counted from its parts, whatever its protocol promised."""
+"""Who is on both sides of a split: counted from its parts, whatever its protocol promised."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,22 +11,21 @@ from keras_vitser.corpora.split import Example, Split
 class Leaks:
     """How many examples of one part have their clip or their speaker in another.
 
-    Args:
-        test: Integer. Examples in the test part.
-        same_clip: Integer. Test examples whose clip, or one of the same bytes, stands in training in any
+    Attributes:
+        test: Int. Examples in the test part.
+        same_clip: Int. Test examples whose clip, or one of the same bytes, is in the training set in any
             copy.
-        same_speaker: Integer. Test examples whose speaker stands in training.
-        unnamed_speaker: Integer. Test examples that name no speaker, so that nothing can be said.
-        test_in_validation: Integer. Test examples whose clip, or one of the same bytes, chooses the epoch.
-        validation: Integer. Examples in the validation part.
-        validation_same_clip: Integer. Validation examples whose clip stands in training.
-        validation_same_speaker: Integer. Validation examples whose speaker stands in training.
+        same_speaker: Int. Test examples whose speaker is in the training set.
+        unnamed_speaker: Int. Test examples that name no speaker, so that nothing can be said.
+        test_in_validation: Int. Test examples whose clip, or one of the same bytes, chooses the epoch.
+        validation: Int. Examples in the validation part.
+        validation_same_clip: Int. Validation examples whose clip is in the training set.
+        validation_same_speaker: Int. Validation examples whose speaker is in the training set.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> find_leaks(corpora.protocols.paper(corpora.load("demo"))).same_speaker
-    384
+        >>> from keras_vitser import corpora
+        >>> find_leaks(corpora.protocols.paper(corpora.load("demo"))).same_speaker
+        384
     """
 
     test: int
@@ -57,15 +56,17 @@ def find_leaks(split: Split) -> Leaks:
     Args:
         split: A `Split` of any protocol, or one put together by hand.
 
+    Returns:
+        The counts.
+
     Raises:
-        CorpusError: If a clip's file is missing or cannot be read.
+        CorpusError: A clip's file is missing or cannot be read.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> split = corpora.protocols.speaker_independent(corpora.load("demo"))
-    >>> find_leaks(split).sentence()
-    'Of 96 test examples none has a copy of the clip in training, none has the speaker in training.'
+        >>> from keras_vitser import corpora
+        >>> split = corpora.protocols.speaker_independent(corpora.load("demo"))
+        >>> find_leaks(split).sentence()
+        'Of 96 test examples none has a copy of the clip in training, none has the speaker in training.'
     """
     keys = recording_keys(example.clip for part in (split.train, split.validation, split.test) for example in part)
 

@@ -27,8 +27,11 @@ def read(path: str | os.PathLike, *, missing_ok: bool = False) -> Corpus:
         path: The CSV.
         missing_ok: Whether some of the files may be missing, as whoever asks finds all that cannot be read.
 
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the CSV is missing or malformed, or lists a file that is missing or stands twice.
+        CorpusError: The CSV is missing or malformed, or lists a file that is missing or stands twice.
     """
     table = absolute(path)
     clips = {}

@@ -1,4 +1,4 @@
-"""The ways to split a corpus, from the published one, which leaks, to speakers never heard.
+"""The ways to split a corpus, from the published one, which leaks, to unseen speakers.
 
 Each protocol is a function from a `Corpus` to a `Split`. All but `paper` split the clips first and copy the
 training part afterwards, and never put byte-identical clips on two sides.
@@ -51,25 +51,24 @@ def paper(corpus: Corpus, *, seed: int = 0) -> Split:
     """The published way, kept to reproduce published figures: augment first, then split. It leaks.
 
     Four copies of every clip make one pool; a stratified fifth of the pool tests and also chooses the epoch.
-    So copies of nearly every test clip, and every speaker, stand in training. That the authors split so is
+    So copies of nearly every test clip, and every speaker, are in the training set. That the authors split so is
     inferred from the totals of their confusion matrices (384 of SAVEE, 428 of EmoDB, 5954 of CREMA-D).
 
     Args:
         corpus: The `Corpus`.
-        seed: Integer. Another seed draws another fifth.
+        seed: Int. Another seed draws another fifth.
 
     Returns:
         A `Split` with `leaky=True` and the same examples in `validation` and `test`.
 
     Raises:
-        ProtocolError: If there are too few clips.
+        ProtocolError: There are too few clips.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> split = paper(corpora.load("demo"))
-    >>> len(split.train), len(split.test), split.leaky
-    (1536, 384, True)
+        >>> from keras_vitser import corpora
+        >>> split = paper(corpora.load("demo"))
+        >>> len(split.train), len(split.test), split.leaky
+        (1536, 384, True)
     """
     seed = integer("seed", seed)
     pool = [Example(clip, copy) for clip in corpus.clips for copy in range(len(COPIES))]
@@ -99,25 +98,24 @@ def paper(corpus: Corpus, *, seed: int = 0) -> Split:
 
 
 def random(corpus: Corpus, *, test_fraction: float = 0.2, seed: int = 0, copies: int = 4) -> Split:
-    """Random clips, each class in proportion, split before augmenting. Speakers stand on all sides.
+    """Random clips, each class in proportion, split before augmenting. Speakers are on all sides.
 
     Args:
         corpus: The `Corpus`.
         test_fraction: Number above 0 and below 1. Share of the clips to test on.
-        seed: Integer. Another seed draws other clips.
-        copies: Integer from 1 to 4. Examples made of each training clip; 1 is no augmentation.
+        seed: Int. Another seed draws other clips.
+        copies: Int from 1 to 4. Examples made of each training clip; 1 is no augmentation.
 
     Returns:
         A `Split`; a stratified fifth of the training clips validates.
 
     Raises:
-        ProtocolError: If a setting is out of range or there are too few clips.
+        ProtocolError: A setting is out of range or there are too few clips.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> random(corpora.load("demo"))
-    Split(demo, random: 1228 train, 77 validation, 96 test)
+        >>> from keras_vitser import corpora
+        >>> random(corpora.load("demo"))
+        Split(demo, random: 1228 train, 77 validation, 96 test)
     """
     seed, copies = integer("seed", seed), number_of_copies(copies)
     if not isinstance(test_fraction, float) or not 0 < test_fraction < 1:
@@ -151,7 +149,7 @@ def speaker_independent(
     seed: int = 0,
     copies: int = 4,
 ) -> Split:
-    """Tests on speakers never heard in training: those named, or those of one fold.
+    """Tests on speakers unseen in training: those named, or those of one fold.
 
     Folds hold whole speakers, do not depend on the seed, are disjoint and together hold all speakers. Six
     folds of RAVDESS with all its actors are those of EmoBox (arXiv 2406.07162).
@@ -159,26 +157,25 @@ def speaker_independent(
     Args:
         corpus: `Corpus` whose speakers are named.
         test_speakers: Names of the speakers to test on; not together with `fold` or `folds`.
-        fold: Integer from 1 to `folds`. Defaults to 1.
-        folds: Integer from 2 to the number of speakers. Defaults to 6 for RAVDESS with all its actors, else
+        fold: Int from 1 to `folds`. Defaults to 1.
+        folds: Int from 2 to the number of speakers. Defaults to 6 for RAVDESS with all its actors, else
             to 5 or the number of speakers, whichever is smaller.
-        seed: Integer. Draws the validation part.
-        copies: Integer from 1 to 4. Examples made of each training clip; 1 is no augmentation.
+        seed: Int. Draws the validation part.
+        copies: Int from 1 to 4. Examples made of each training clip; 1 is no augmentation.
 
     Returns:
         A `Split`. One in five of the other speakers validates if they are at least five, else a stratified
         fifth of their clips.
 
     Raises:
-        ProtocolError: If a clip names no speaker, a setting is out of range, a speaker is unknown, no speaker
+        ProtocolError: A clip names no speaker, a setting is out of range, a speaker is unknown, no speaker
             is left to train on, or a class is missing from training.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> split = speaker_independent(corpora.load("demo"), fold=1, folds=30)
-    >>> split.settings["test_speakers"], split.speakers_shared
-    (['speaker37', 'speaker54'], False)
+        >>> from keras_vitser import corpora
+        >>> split = speaker_independent(corpora.load("demo"), fold=1, folds=30)
+        >>> split.settings["test_speakers"], split.speakers_shared
+        (['speaker37', 'speaker54'], False)
     """
     check_speakers_named(corpus, "speaker_independent")
     if test_speakers is not None:
@@ -207,9 +204,9 @@ def leave_one_speaker_out(
     Args:
         corpus: `Corpus` whose speakers are named.
         speaker: Name of the speaker to test on; not together with `fold`.
-        fold: Integer from 1 to the number of speakers, in the order of `Corpus.speakers`. Defaults to 1.
-        seed: Integer. Draws the validation part.
-        copies: Integer from 1 to 4. Examples made of each training clip; 1 is no augmentation.
+        fold: Int from 1 to the number of speakers, in the order of `Corpus.speakers`. Defaults to 1.
+        seed: Int. Draws the validation part.
+        copies: Int from 1 to 4. Examples made of each training clip; 1 is no augmentation.
 
     Returns:
         A `Split`, with a validation part as in `speaker_independent`.
@@ -218,10 +215,9 @@ def leave_one_speaker_out(
         ProtocolError: As in `speaker_independent`.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> leave_one_speaker_out(corpora.load("demo"), speaker="speaker3")
-    Split(demo, leave_one_speaker_out: 1536 train, 88 validation, 8 test)
+        >>> from keras_vitser import corpora
+        >>> leave_one_speaker_out(corpora.load("demo"), speaker="speaker3")
+        Split(demo, leave_one_speaker_out: 1536 train, 88 validation, 8 test)
     """
     check_speakers_named(corpus, "leave_one_speaker_out")
     if speaker is not None and fold is not None:
@@ -256,14 +252,16 @@ def split(corpus: Corpus, protocol_name: str, **settings: Any) -> Split:
         protocol_name: One of `PROTOCOLS`.
         **settings: The protocol's own settings.
 
+    Returns:
+        A `Split`.
+
     Raises:
-        ProtocolError: If the name or a setting is unknown, or the protocol refuses the corpus.
+        ProtocolError: The name or a setting is unknown, or the protocol refuses the corpus.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> split(corpora.load("demo"), "random", seed=1, copies=1)
-    Split(demo, random: 307 train, 77 validation, 96 test)
+        >>> from keras_vitser import corpora
+        >>> split(corpora.load("demo"), "random", seed=1, copies=1)
+        Split(demo, random: 307 train, 77 validation, 96 test)
     """
     if protocol_name not in PROTOCOLS:
         raise ProtocolError(

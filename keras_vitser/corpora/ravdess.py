@@ -33,8 +33,14 @@ _NAME = re.compile(r"(\d{2})-(\d{2})-(\d{2})-\d{2}-\d{2}-\d{2}-(\d{2})")
 def read(folder: str | os.PathLike) -> Corpus:
     """Reads the spoken sound files of RAVDESS; songs and videos beside them are left out.
 
+    Args:
+        folder: The corpus' folder, or one above or below it.
+
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the folder is missing or holds no spoken clip of RAVDESS.
+        CorpusError: The folder is missing or holds no spoken clip of RAVDESS.
     """
     return read_named_files(
         "ravdess",
@@ -52,10 +58,12 @@ def read(folder: str | os.PathLike) -> Corpus:
 def parse(path: Path) -> FileName | None:
     """Label and speaker of a file of RAVDESS, or `None` if the name is none.
 
-    Example:
+    Args:
+        path: The file; it need not exist.
 
-    >>> parse(Path("Actor_12/03-01-06-01-02-01-12.wav"))
-    FileName(label='fear', speaker='12', recording='03-01-06-01-02-01-12')
+    Example:
+        >>> parse(Path("Actor_12/03-01-06-01-02-01-12.wav"))
+        FileName(label='fear', speaker='12', recording='03-01-06-01-02-01-12')
     """
     match = _NAME.fullmatch(path.stem)
     if not match or match[3] not in EMOTIONS or match[4] not in ACTORS or path.suffix.lower() == ".mp4":

@@ -18,18 +18,31 @@ _logger = logging.getLogger(__name__)
 
 
 class FileName(NamedTuple):
-    """What a corpus' file name says."""
+    """What a corpus' file name says.
+
+    Attributes:
+        label: The class.
+        speaker: The speaker's name.
+        recording: The published name without folder and suffix: the same for two copies of one recording.
+    """
 
     label: str
     speaker: str
-    recording: str  # the published name without folder and suffix: the same for two copies of one recording
+    recording: str
 
 
 def existing_folder(folder: str | os.PathLike, layout: str) -> Path:
     """The folder as an absolute path, `~` expanded.
 
+    Args:
+        folder: Its path.
+        layout: What it should hold, for the error.
+
+    Returns:
+        The absolute path.
+
     Raises:
-        CorpusError: If there is no folder at that path.
+        CorpusError: There is no folder at that path.
     """
     path = absolute(folder)
     if not path.is_dir():
@@ -39,7 +52,7 @@ def existing_folder(folder: str | os.PathLike, layout: str) -> Path:
 
 
 def absolute(path: str | os.PathLike) -> Path:
-    """The absolute path, `~` expanded and links kept, in the Unicode form in which it is on disk."""
+    """The absolute path, `~` expanded and links kept, in the Unicode form in which it is on disk; it need not exist."""
     return existing_path(os.path.abspath(Path(path).expanduser()))
 
 
@@ -57,19 +70,21 @@ def sound_files(
         folder: `pathlib.Path` of an existing folder. Links to folders are followed, each folder once.
         suffixes: Lower-case suffixes with the dot; a file's own suffix may be of any case. Defaults to those of
             the files that are read here.
-        deepest_level: Integer. Levels of sub-folders to look into, or `None` for all.
+        deepest_level: Int. Levels of sub-folders to look into. Defaults to all.
+
+    Returns:
+        Paths that begin with `folder`.
 
     Raises:
-        CorpusError: If a folder cannot be listed.
+        CorpusError: A folder cannot be listed.
 
     Example:
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> (folder / "a.WAV").touch()
-    >>> (folder / "notes.txt").touch()
-    >>> [file.name for file in sound_files(folder)]
-    ['a.WAV']
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "a.WAV").touch()
+        >>> (folder / "notes.txt").touch()
+        >>> [file.name for file in sound_files(folder)]
+        ['a.WAV']
     """
     suffixes = sound_suffixes() if suffixes is None else suffixes
     return [path for path in files_below(folder, deepest_level) if path.suffix.lower() in suffixes]
@@ -107,19 +122,22 @@ def read_named_files(
     """Reads a corpus whose file names carry label and speaker.
 
     Args:
-        name: String. The corpus' name.
+        name: The corpus' name.
         folder: The corpus' folder, or one above or below it.
         parse: Function from a path to its `FileName`, or to `None` if the name is not the corpus' own.
         labels: All labels of the corpus, in its fixed order. Those without a clip are left out, with a
             warning.
-        layout: String. An example of an expected path, for error messages.
-        terms: String. The publishers' terms of use.
+        layout: An example of an expected path, for error messages.
+        terms: The publishers' terms of use.
         is_left_out: Function from a path to whether the file is the corpus' own but not wanted.
-        left_out: String. What `is_left_out` finds, for the log.
+        left_out: What `is_left_out` finds, for the log.
         suffixes: Suffixes of files to look at beside those of sound files.
 
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the folder is missing, no file name fits, or two different files claim to be one
+        CorpusError: The folder is missing, no file name fits, or two different files claim to be one
             recording.
     """
     root = existing_folder(folder, layout)

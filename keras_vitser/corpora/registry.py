@@ -43,22 +43,21 @@ def load(
             which is then made in the user's cache folder.
         classes: Labels to keep, at least two, or `None` for all. The order of `Corpus.labels` stays the
             corpus'.
-        labels_as_written: Boolean. Whether labels that differ only in case or spaces are classes of their own; else
+        labels_as_written: Whether labels that differ only in case or spaces are classes of their own; else
             they are refused.
-        missing_ok: Boolean. Whether some of the files that a manifest lists may be missing: for who checks all
+        missing_ok: Whether some of the files that a manifest lists may be missing: for who checks all
             recordings afterwards. A manifest of which none is there is refused.
 
     Returns:
         A `Corpus`.
 
     Raises:
-        CorpusError: If the name is unknown, the folder is missing or is not the corpus, a class is unknown or
+        CorpusError: The name is unknown, the folder is missing or is not the corpus, a class is unknown or
             listed twice, two labels differ only in case or spaces, or fewer than two classes are left.
 
     Example:
-
-    >>> load("demo", classes=["sadness", "anger"])
-    Corpus(demo: 240 clips, 2 classes, 60 speakers)
+        >>> load("demo", classes=["sadness", "anger"])
+        Corpus(demo: 240 clips, 2 classes, 60 speakers)
     """
     if name not in _READERS:
         raise CorpusError(
@@ -91,13 +90,15 @@ def load_any(path: str | os.PathLike, *, labels_as_written: bool = False, missin
         labels_as_written: As for `load`.
         missing_ok: As for `load`.
 
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the path is neither, or its content is not such a corpus.
+        CorpusError: The path is neither, or its content is not such a corpus.
 
     Example:
-
-    >>> load_any(load("demo").folder / "manifest.csv")
-    Corpus(manifest: 480 clips, 4 classes, 60 speakers)
+        >>> load_any(load("demo").folder / "manifest.csv")
+        Corpus(manifest: 480 clips, 4 classes, 60 speakers)
     """
     where = absolute(path)
     if where.is_dir():

@@ -28,8 +28,14 @@ _NAME = re.compile(r"(?:([A-Z]{2})_)?(a|d|f|h|n|sa|su)(\d{2})", re.IGNORECASE)
 def read(folder: str | os.PathLike) -> Corpus:
     """Reads SAVEE from its folder, from `AudioData`, or from files named `DC_a01.wav`.
 
+    Args:
+        folder: The corpus' folder, or one above or below it.
+
+    Returns:
+        A `Corpus`.
+
     Raises:
-        CorpusError: If the folder is missing or holds no clip of SAVEE.
+        CorpusError: The folder is missing or holds no clip of SAVEE.
     """
     return read_named_files("savee", folder, parse=parse, labels=tuple(EMOTIONS.values()), layout=LAYOUT, terms=TERMS)
 
@@ -37,10 +43,12 @@ def read(folder: str | os.PathLike) -> Corpus:
 def parse(path: Path) -> FileName | None:
     """Label and speaker of a file of SAVEE, or `None` if the name is none.
 
-    Example:
+    Args:
+        path: The file; it need not exist.
 
-    >>> parse(Path("AudioData/DC/sa03.wav"))
-    FileName(label='sadness', speaker='DC', recording='DC_sa03')
+    Example:
+        >>> parse(Path("AudioData/DC/sa03.wav"))
+        FileName(label='sadness', speaker='DC', recording='DC_sa03')
     """
     match = _NAME.fullmatch(path.stem)
     if not match:

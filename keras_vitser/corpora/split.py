@@ -8,19 +8,18 @@ from keras_vitser.corpora.corpus import Clip, Corpus
 
 @dataclass(frozen=True)
 class Example:
-    """One clip as a network meets it.
+    """One clip as a network is given it.
 
-    Args:
+    Attributes:
         clip: The recording.
-        copy: Integer, a place in `COPIES`: 0 as recorded, 1 with noise, 2 at another speed, 3 shifted in
+        copy: Int, a place in `COPIES`: 0 as recorded, 1 with noise, 2 at another speed, 3 shifted in
             time.
 
     Example:
-
-    >>> from pathlib import Path
-    >>> from keras_vitser.audio import COPIES
-    >>> COPIES[Example(Clip(Path("a.wav"), "anger"), copy=2).copy]
-    'speed'
+        >>> from pathlib import Path
+        >>> from keras_vitser.audio import COPIES
+        >>> COPIES[Example(Clip(Path("a.wav"), "anger"), copy=2).copy]
+        'speed'
     """
 
     clip: Clip
@@ -31,28 +30,27 @@ class Example:
 class Split:
     """A corpus in three parts.
 
-    Args:
+    Attributes:
         corpus: The `Corpus` that was split.
-        protocol: String. The protocol's name.
+        protocol: The protocol's name.
         train: Examples to learn from.
         validation: Examples to choose the epoch by.
         test: Examples to measure on.
         warnings: Sentences that belong beside every score on this split.
-        leaky: Boolean. Whether the protocol puts copies of one clip on both sides.
-        speakers_shared: Boolean. Whether a test speaker stands in training; true where speakers are not
+        leaky: Whether the protocol puts copies of one clip on both sides.
+        speakers_shared: Whether a test speaker is in the training set; true where speakers are not
             named.
-        description: String. One sentence: the parts, how each was made, fold and seed.
-        settings: Dictionary of plain values: the protocol's settings as resolved (seed, copies, test
+        description: One sentence: the parts, how each was made, fold and seed.
+        settings: Dict of plain values: the protocol's settings as resolved (seed, copies, test
             speakers, ...).
-        left_out: Dictionary from the name of a part to its number of recordings that cannot be read, which are
+        left_out: Dict from the name of a part to its number of recordings that cannot be read, which are
             left out.
 
     Example:
-
-    >>> from keras_vitser import corpora
-    >>> split = corpora.protocols.speaker_independent(corpora.load("demo"), test_speakers=["speaker2"])
-    >>> len(split.train), len(split.validation), len(split.test), split.speakers_shared
-    (1536, 88, 8, False)
+        >>> from keras_vitser import corpora
+        >>> split = corpora.protocols.speaker_independent(corpora.load("demo"), test_speakers=["speaker2"])
+        >>> len(split.train), len(split.validation), len(split.test), split.speakers_shared
+        (1536, 88, 8, False)
     """
 
     corpus: Corpus

@@ -22,9 +22,8 @@ def sound_suffixes() -> frozenset[str]:
     """Lower-case suffixes, with the dot, of the files that are read here: those of PyAV where it is installed.
 
     Example:
-
-    >>> ".wav" in sound_suffixes()
-    True
+        >>> ".wav" in sound_suffixes()
+        True
     """
     return SOUND_SUFFIXES | AV_SUFFIXES if reads_av() else SOUND_SUFFIXES
 
@@ -45,9 +44,8 @@ def said_of(others: Iterable[Path], taken: int) -> str:
         The line, or `""` where none is left out.
 
     Example:
-
-    >>> said_of([Path("a.txt"), Path("b.txt")], taken=3).partition(" (")[0]
-    'left out 2 of 5 files by their suffix: .txt 2'
+        >>> said_of([Path("a.txt"), Path("b.txt")], taken=3).partition(" (")[0]
+        'left out 2 of 5 files by their suffix: .txt 2'
     """
     counts = Counter(path.suffix.lower() or "none" for path in others)
     if not counts:

@@ -23,14 +23,16 @@ def readable(corpus: Corpus, **parts: Sequence[Item]) -> tuple[list[list[Item]],
         corpus: The corpus.
         **parts: Clips or examples by the name of their part.
 
-    Example:
+    Returns:
+        A list a part, in the order given, and a dict from the name of a part to the number of clips that it lost.
 
-    >>> from pathlib import Path
-    >>> good, bad = (Clip(Path(name), "anger") for name in ("a.wav", "b.wav"))
-    >>> corpus = Corpus("mine", Path(), (good, bad), ("anger",), "mine", unreadable=frozenset({bad}))
-    >>> parts, left_out = readable(corpus, train=[bad], test=[good])
-    >>> parts == [[], [good]], left_out
-    (True, {'train': 1, 'test': 0})
+    Example:
+        >>> from pathlib import Path
+        >>> good, bad = (Clip(Path(name), "anger") for name in ("a.wav", "b.wav"))
+        >>> corpus = Corpus("mine", Path(), (good, bad), ("anger",), "mine", unreadable=frozenset({bad}))
+        >>> parts, left_out = readable(corpus, train=[bad], test=[good])
+        >>> parts == [[], [good]], left_out
+        (True, {'train': 1, 'test': 0})
     """
     kept, left_out = [], {}
     for name, items in parts.items():
@@ -50,11 +52,10 @@ def left_out_sentence(corpus: Corpus, left_out: Mapping[str, int] | None = None)
         One sentence, or `""` where all can be read.
 
     Example:
-
-    >>> from pathlib import Path
-    >>> clip = Clip(Path("a.wav"), "anger")
-    >>> left_out_sentence(Corpus("mine", Path(), (clip,), ("anger",), "mine", unreadable=frozenset({clip})))
-    '1 of 1 recordings cannot be read and is left out: a.wav.'
+        >>> from pathlib import Path
+        >>> clip = Clip(Path("a.wav"), "anger")
+        >>> left_out_sentence(Corpus("mine", Path(), (clip,), ("anger",), "mine", unreadable=frozenset({clip})))
+        '1 of 1 recordings cannot be read and is left out: a.wav.'
     """
     if not corpus.unreadable:
         return ""
@@ -70,12 +71,19 @@ def left_out_sentence(corpus: Corpus, left_out: Mapping[str, int] | None = None)
 def by_reason(corpus: Corpus, reasons: Mapping[Clip, Exception]) -> str:
     """The recordings that cannot be read, those of one reason together, at most 20 by name.
 
-    Example:
+    Args:
+        corpus: The corpus.
+        reasons: Why, by clip; a clip's path at the start of a message is left out.
 
-    >>> from pathlib import Path
-    >>> clips = [Clip(Path(name), "anger") for name in ("a.wav", "b.wav")]
-    >>> by_reason(Corpus("mine", Path(), clips, ("anger",), "mine"), {clip: ValueError("is empty") for clip in clips})
-    'a.wav, b.wav: is empty'
+    Returns:
+        One line.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clips = [Clip(Path(name), "anger") for name in ("a.wav", "b.wav")]
+        >>> corpus = Corpus("mine", Path(), clips, ("anger",), "mine")
+        >>> by_reason(corpus, {clip: ValueError("is empty") for clip in clips})
+        'a.wav, b.wav: is empty'
     """
     names = defaultdict(list)
     for clip, error in islice(reasons.items(), _MOST_NAMED):
@@ -95,6 +103,9 @@ def unreadable_error(
         corpus: The corpus.
         reasons: Why, by clip.
         to_do: What can be done.
+
+    Returns:
+        The error, to be raised.
     """
     return UnreadableRecordingsError(
         f"{len(reasons)} of {len(corpus)} recordings in {corpus.folder} cannot be read: {by_reason(corpus, reasons)}. "

@@ -3,7 +3,7 @@
 A classical source-filter synthesis (Fant 1960), NumPy only. Every cue of a class (pitch level, pitch
 movement, tempo, vocal effort, loudness) is relative to the speaker and varies from clip to clip. The classes
 are acted as on a stage, far clearer than in recordings, yet the speakers differ more in pitch than the
-classes do, so that no single number tells the class of a speaker never heard.
+classes do, so that no single number tells the class of an unseen speaker.
 """
 
 from dataclasses import dataclass
@@ -19,25 +19,42 @@ _PULSE_REACH = 8  # samples either side of a band-limited glottal pulse
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker: base pitch in Hz, formant frequencies relative to an adult average, and voice quality."""
+    """One speaker.
+
+    Attributes:
+        pitch: Base pitch, Hz.
+        formant_scale: Formant frequencies relative to an adult average.
+        breathiness: Noise relative to the pulses.
+        roughness: Jitter of the period, relative.
+        tilt: dB an octave, added to the class' own.
+    """
 
     pitch: float
     formant_scale: float
-    breathiness: float  # noise relative to the pulses
-    roughness: float  # jitter of the period, relative
-    tilt: float  # dB an octave, added to the class' own
+    breathiness: float
+    roughness: float
+    tilt: float
 
 
 @dataclass(frozen=True)
 class Style:
-    """One class: how it departs from the speaker's own way; means, from which each clip departs again."""
+    """One class: how it departs from the speaker's own way; means, from which each clip departs again.
 
-    pitch_shift: float  # semitones from the speaker's base
-    pitch_range: float  # semitones of an accent
-    tempo: float  # syllables a second
-    tilt: float  # dB an octave of the source: vocal effort
-    level: float  # dB of the loudest sample, full scale being 0
-    ending: float  # semitones from first to last syllable
+    Attributes:
+        pitch_shift: Semitones from the speaker's base.
+        pitch_range: Semitones of an accent.
+        tempo: Syllables a second.
+        tilt: dB an octave of the source: vocal effort.
+        level: dB of the loudest sample, full scale being 0.
+        ending: Semitones from first to last syllable.
+    """
+
+    pitch_shift: float
+    pitch_range: float
+    tempo: float
+    tilt: float
+    level: float
+    ending: float
 
 
 _FIRST_VOICES = (
@@ -105,10 +122,9 @@ def speak(voice: Voice, style: Style, rng: np.random.Generator) -> np.ndarray:
         int16 array of shape `(samples,)`, 16 kHz, 1.5 to 3 s.
 
     Example:
-
-    >>> samples = speak(VOICES[0], STYLES["anger"], np.random.default_rng(0))
-    >>> samples.dtype.name, 1.5 <= len(samples) / SAMPLING_RATE <= 3.0
-    ('int16', True)
+        >>> samples = speak(VOICES[0], STYLES["anger"], np.random.default_rng(0))
+        >>> samples.dtype.name, 1.5 <= len(samples) / SAMPLING_RATE <= 3.0
+        ('int16', True)
     """
     style = _clip_style(style, rng)
     samples = int(rng.uniform(1.5, 3.0) * SAMPLING_RATE)
