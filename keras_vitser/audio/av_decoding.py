@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_vitser.audio import adts
 from keras_vitser.audio.containers import AAC, MPEG_4, Container
-from keras_vitser.audio.gathering import gathered
+from keras_vitser.audio.gathering import gathered, mono_blocks
 from keras_vitser.audio.mpeg import length_of_tags
 from keras_vitser.errors import AudioCodecError, NoSamplesError, TruncatedAudioError
 
@@ -77,7 +77,8 @@ def _waveform(
     rate = first.sample_rate
     promised = None if seconds is None else round(seconds * rate)
     blocks = map(_samples, chain([first], frames))
-    waveform = gathered(blocks, rate, name, limit_seconds, promised=promised, slack=round(_SLACK * rate))
+    slack = round(_SLACK * rate)
+    waveform = gathered(mono_blocks(blocks, rate, name, limit_seconds, promised=promised, slack=slack))
     is_filled = container is MPEG_4 and promised and len(waveform) - promised <= _LARGEST_FRAME
     return waveform[:promised] if is_filled else waveform, rate
 

@@ -24,7 +24,7 @@ from keras_vitser.audio.containers import (
     what_it_is_instead,
 )
 from keras_vitser.audio.file_views import Endless, Patched, View
-from keras_vitser.audio.gathering import gathered
+from keras_vitser.audio.gathering import mono_blocks
 from keras_vitser.audio.sound_header import CUT_SHORT, FLOAT, PCM, Sound, sound_of
 from keras_vitser.errors import AudioCodecError, NotAudioError, TruncatedAudioError
 
@@ -49,16 +49,17 @@ _LEAST_BEHIND = 0.1  # seconds; less behind the sound is a tag or a filler
 log = logging.getLogger(__name__)
 
 
-def decoded(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:
-    """Decodes a sound file of any kind.
+def decoded(file: BinaryIO, name: str, limit_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
+    """Decodes a sound file of any kind, a block at a time.
 
     Args:
         file: The file, open to be read and to be sought in.
         name: What messages call it.
         limit_seconds: Positive float, seconds.
 
-    Returns:
-        float32 array `(samples,)`, the mean of the channels; int, its rate in Hz.
+    Yields:
+        float32 array `(samples,)`, the mean of the channels, and int, its rate in Hz. What libsndfile reads comes in
+        blocks of at most 4 MB; what FFmpeg reads as one, as its length is known at its end.
 
     Raises:
         AudioError: As in `read_waveform`.
@@ -67,19 +68,19 @@ def decoded(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray
         >>> import io
         >>> file = io.BytesIO()
         >>> soundfile.write(file, np.zeros((8000, 2)), 8000, format="WAV")
-        >>> waveform, rate = decoded(file, "it", 600)
-        >>> waveform.shape, rate
-        ((8000,), 8000)
+        >>> [(block.shape, rate) for block, rate in decoded(file, "it", 600)]
+        [((8000,), 8000)]
     """
     words = what_it_is_instead(file)
     if words:
         raise NotAudioError(f"{name}: {words}")
     container = other_container(file)
     if container is None:
-        return _by_libsndfile(file, name, limit_seconds)
+        yield from _by_libsndfile(file, name, limit_seconds)
+        return
     if is_cut_short(file):
         raise TruncatedAudioError(f"{name}: {CUT_SHORT}")
-    return av_decoding.decoded(file, container, name, limit_seconds)
+    yield av_decoding.decoded(file, container, name, limit_seconds)
 
 
 def tell_of_sound_behind(path: Path) -> None:
@@ -93,7 +94,7 @@ def tell_of_sound_behind(path: Path) -> None:
             _tell_of_more(sound, str(path), sound.length / sound.bytes_a_second)
 
 
-def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:
+def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
     is_known, sound = is_known_container(file), sound_of(file)
     frame, codec = _mpeg_frame(file, sound), _codec_that_is_not_decoded(file, sound)
     if codec:
@@ -105,8 +106,11 @@ def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.
     else:
         damage = NotAudioError(f"{name}: is not a sound file; readable are {FORMATS}")
     view = _view(file, sound, frame)
+    samples, rate = 0, 1
     try:
-        waveform, rate = _read(view, name, limit_seconds)
+        for block, rate in _blocks(view, name, limit_seconds):
+            samples += len(block)
+            yield block, rate
     except soundfile.LibsndfileError as error:
         view.check()
         has_header = sound or rare_headers.is_whole_nist_header(file)
@@ -114,8 +118,7 @@ def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> tuple[np.
             damage = _not_decoded(name, "is whole, in an encoding that")
         raise damage from None
     if sound:
-        _tell_of_more(sound, name, len(waveform) / rate)
-    return waveform, rate
+        _tell_of_more(sound, name, samples / rate)
 
 
 def _codec_that_is_not_decoded(file: BinaryIO, sound: Sound | None) -> str | None:
@@ -171,13 +174,15 @@ def _view(file: BinaryIO, sound: Sound | None, frame: int | None) -> View:
     return View(file)
 
 
-def _read(view: View, name: str, limit_seconds: float) -> tuple[np.ndarray, int]:
+def _blocks(view: View, name: str, limit_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
     with _Forward(view) as sound:
-        rate = sound.samplerate
+        rate, promised = sound.samplerate, None
         if isinstance(view, Endless) or sound.frames == _UNKNOWN_LENGTH:
-            return gathered(_all_blocks(sound, view), rate, name, limit_seconds), rate
-        blocks = _promised_blocks(sound, view)
-        return gathered(blocks, rate, name, limit_seconds, promised=sound.frames), rate
+            blocks = _all_blocks(sound, view)
+        else:
+            blocks, promised = _promised_blocks(sound, view), sound.frames
+        for block in mono_blocks(blocks, rate, name, limit_seconds, promised=promised):
+            yield block, rate
 
 
 class _Forward(soundfile.SoundFile):

@@ -29,7 +29,20 @@ def is_beyond_full_scale(waveform: np.ndarray) -> bool:
         (False, True)
     """
     largest = np.abs(waveform).max(initial=0.0)
-    return bool(1 < largest < np.inf and (largest > MOST or (waveform == np.round(waveform)).all()))
+    return bool(1 < largest < np.inf and (largest > MOST or is_whole(waveform)))
+
+
+def is_whole(waveform: np.ndarray) -> bool:
+    """Whether all samples are whole numbers.
+
+    Args:
+        waveform: Array of numbers.
+
+    Example:
+        >>> is_whole(np.array([0.0, 2.0])), is_whole(np.array([0.0, 0.5]))
+        (True, False)
+    """
+    return bool((waveform == np.round(waveform)).all())
 
 
 def check_full_scale(waveform: np.ndarray, rate: int, name: str = "the given array") -> None:

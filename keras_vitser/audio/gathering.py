@@ -1,13 +1,13 @@
-"""Blocks of samples to one waveform, within the limit, and as long as was promised."""
+"""Blocks of samples to one channel, within the limit, and as long as was promised."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from keras_vitser.errors import AudioTooLongError, NoSamplesError, TruncatedAudioError
 
 
-def gathered(
+def mono_blocks(
     blocks: Iterable[np.ndarray],
     rate: int,
     name: str,
@@ -15,8 +15,8 @@ def gathered(
     *,
     promised: int | None = None,
     slack: int = 0,
-) -> np.ndarray:
-    """The mean of the channels of all blocks, one behind the other.
+) -> Iterator[np.ndarray]:
+    """The mean of the channels of each block.
 
     Args:
         blocks: Float32 arrays `(frames, channels)`. After the limit no more are taken.
@@ -26,8 +26,8 @@ def gathered(
         promised: Int, frames that the header promises, or `None` where it does not.
         slack: Int, frames that may be missing, or too many.
 
-    Returns:
-        float32 array `(frames,)`.
+    Yields:
+        float32 arrays `(frames,)`.
 
     Raises:
         AudioTooLongError: The blocks last longer than the limit, or are promised to.
@@ -35,17 +35,18 @@ def gathered(
         TruncatedAudioError: There are less than promised.
 
     Example:
-        >>> float(gathered([np.zeros((8, 2), "float32"), np.ones((8, 2), "float32")], 16000, "it", 600.0).sum())
-        8.0
+        >>> blocks = mono_blocks([np.zeros((8, 2), "float32"), np.ones((8, 2), "float32")], 16000, "it", 600.0)
+        >>> [float(block.sum()) for block in blocks]
+        [0.0, 8.0]
     """
     if promised is not None and promised > limit_seconds * rate + slack:
         raise _too_long(name, f"{promised / rate:.1f} s", limit_seconds)
-    parts, count = [], 0
+    count = 0
     for block in blocks:
-        parts.append(block.mean(axis=1, dtype=np.float32))
         count += len(block)
         if count > limit_seconds * rate + slack:
             raise _too_long(name, f"longer than {limit_seconds:g} s", limit_seconds)
+        yield block.mean(axis=1, dtype=np.float32)
     if promised is not None and count < promised - slack:
         raise TruncatedAudioError(
             f"{name}: ends after {count / rate:.2f} s of the {promised / rate:.2f} s that its "
@@ -53,6 +54,16 @@ def gathered(
         )
     if not count:
         raise NoSamplesError(f"{name}: holds no samples; expected a recording")
+
+
+def gathered(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """One array of all blocks, one behind the other.
+
+    Example:
+        >>> gathered([np.zeros(8), np.zeros(4)]).shape
+        (12,)
+    """
+    parts = list(blocks)
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_vitser.audio import read_waveform, resample
+from keras_vitser.audio.reading import read_blocks
 from keras_vitser.errors import (
     AudioDecoderError,
     AudioError,
     AudioIsFolderError,
     AudioNotFoundError,
+    AudioScaleError,
     AudioTooLongError,
     AudioUnreadableError,
     EmptyAudioError,
@@ -149,14 +152,61 @@ def test_files_that_are_not_as_they_should_be(name, tmp_path, caplog):
     for _ in range(2):
         if case.error is None:
             np.testing.assert_array_equal(read_waveform(path), case.samples)
+            np.testing.assert_array_equal(np.concatenate(list(read_blocks(path))), case.samples)
         else:
             with pytest.raises(case.error, match=re.escape(str(path))) as caught:
                 read_waveform(path)
             assert type(caught.value) is case.error
             assert case.words in str(caught.value)
+            with pytest.raises(case.error, match=re.escape(str(caught.value))):
+                list(read_blocks(path))
     assert [record.name for record in caplog.records] == ["keras_vitser.audio.decoding"] * bool(case.said)
     for record in caplog.records:
         assert f"{path}: its header {case.said}" in record.getMessage()
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+def test_blocks_are_the_waveform_one_behind_the_other(format, subtype, rate, monkeypatch):
+    monkeypatch.setattr("keras_vitser.audio.decoding._BLOCK", 5000)
+    monkeypatch.setattr("keras_vitser.audio.decoding._SHORT_BLOCK", 5000)
+    data = encoded(format, subtype, rate=rate, channels=2)
+    blocks = list(read_blocks(data))
+    assert len(blocks) > 2
+    assert {block.dtype for block in blocks} == {np.dtype("float32")}
+    np.testing.assert_array_equal(np.concatenate(blocks), read_waveform(data))
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize(("last", "is_refused"), [(2.0, True), (20.0, True), (0.5, False)])
+def test_the_scale_of_blocks_is_judged_by_all_of_them(last, is_refused, monkeypatch):
+    """Whole numbers beyond 1 first, and then a fraction: headroom, not another scale."""
+    monkeypatch.setattr("keras_vitser.audio.decoding._BLOCK", 1000)
+    samples = np.repeat([2.0, last], 2000).astype("<f4")
+    data = wav(samples.tobytes(), tag=3, bits=32)
+    for read in (read_waveform, lambda data: np.concatenate(list(read_blocks(data)))):
+        if is_refused:
+            with pytest.raises(AudioScaleError, match="on another scale"):
+                read(data)
+        else:
+            np.testing.assert_array_equal(read(data), samples)
+
+
+@pytest.mark.backends("tensorflow")
+def test_a_long_file_is_not_held_as_a_whole(tmp_path):
+    """Nine minutes are 35 MB of waveform; a block is 4 MB."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(9 * 60 * 16000, np.int16), 16000)
+    tracemalloc.start()
+    try:
+        assert sum(map(len, read_blocks(path))) == 9 * 60 * 16000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+    with pytest.raises(AudioTooLongError):
+        next(read_blocks(path, limit_seconds=500))
 
 
 @pytest.mark.backends("tensorflow")
