@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,14 @@ import keras
 import numpy as np
 
 import keras_vitser
-from keras_vitser.audio import from_first_sound, heard_share, read_waveform, waveform_of
+from keras_vitser.audio import read_waveform, waveform_of
 from keras_vitser.audio.unheard import warn_of_unheard
-from keras_vitser.errors import CheckpointError, ModelFolderError, PredictionError, PresetError
+from keras_vitser.errors import CheckpointError, PredictionError, PresetError
 from keras_vitser.files import sha256, strict_json, whole_folder
 from keras_vitser.layers import FrontEnd, LogMelImage
-from keras_vitser.layers.probability import probabilities
 from keras_vitser.models import ViTSER
 from keras_vitser.models.finite_weights import check_finite
-from keras_vitser.models.front_ends import loaded_front_end, saved_front_end
+from keras_vitser.models.front_ends import saved_front_end
 from keras_vitser.models.model_folder import (
     CARD_FILE,
     FORMAT,
@@ -26,32 +25,11 @@ from keras_vitser.models.model_folder import (
     SETTINGS_FILE,
     damaged,
     model_folder,
-    read_network,
     read_settings,
 )
 from keras_vitser.models.presets import NETWORKS, preset_folder
-
-NOT_FINITE = "the network's answer is NaN or infinite, so no label is told; train the network anew"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was heard in one recording.
-
-    Attributes:
-        label: The most probable label.
-        probabilities: float32 array `(classes,)`, sums to 1, in the order of `labels`.
-        labels: The labels.
-        seconds_used: Seconds of the recording that were read, at most the network's length.
-        heard: Share of the network's window in which something is heard, 0 to 1, as `keras_vitser.audio.heard_share`
-            counts it. Where it is 0, do not rely on the label. `None` where nobody looked.
-    """
-
-    label: str
-    probabilities: np.ndarray
-    labels: tuple[str, ...]
-    seconds_used: float
-    heard: float | None = None
+from keras_vitser.prediction.answering import NOT_FINITE, Answer, Excerpt, answers_of, excerpt_of
+from keras_vitser.prediction.classifier import Classifier, read_parts
 
 
 @dataclass(frozen=True)
@@ -92,8 +70,7 @@ class Provenance:
         )
 
 
-@dataclass
-class Recognizer:
+class Recognizer(Classifier):
     """A trained network with the front end and the labels that belong to it.
 
     Args:
@@ -116,11 +93,17 @@ class Recognizer:
         (True, 1.0)
     """
 
-    network: keras.Model
-    labels: Sequence[str]
-    front_end: FrontEnd | None = None
-    provenance: Provenance = field(default_factory=Provenance)
-    card: str = ""
+    def __init__(
+        self,
+        network: keras.Model,
+        labels: Sequence[str],
+        front_end: FrontEnd | None = None,
+        provenance: Provenance | None = None,
+        card: str = "",
+    ):
+        super().__init__(network, labels, front_end)
+        self.provenance = provenance or Provenance()
+        self.card = card
 
     def __repr__(self) -> str:
         seconds = self.front_end.clip_seconds
@@ -129,32 +112,6 @@ class Recognizer:
             f"Recognizer({', '.join(self.labels)}; {self.network.count_params():,} parameters; {used} at "
             f"{self.front_end.sampling_rate} Hz)"
         )
-
-    def __post_init__(self):
-        self.labels = tuple(self.labels)
-        self.front_end = self.front_end or LogMelImage()
-        classes = self.network.output_shape[-1]
-        if len(self.labels) != classes or len(set(self.labels)) != classes:
-            raise ModelFolderError(
-                f"a network of {classes} classes needs {classes} different labels. Received: {list(self.labels)}"
-            )
-        spec, wanted = self.front_end.output_spec, self.network.input_shape[1:]
-        if isinstance(spec, dict):
-            wanted = _shapes(getattr(self.network, "input", None))
-        given = _shapes(spec)
-        if wanted != given:
-            raise ModelFolderError(f"the network takes {wanted}, and the front end makes {given}")
-        self._probabilities = self._build()
-
-    def _build(self) -> keras.Model:
-        """One graph from clips to probabilities, or, where the front end cannot be in it, from features."""
-        if self.front_end.exportable:
-            inputs = keras.Input((self.front_end.clip_samples,), name="waveform")
-            features = self.front_end(inputs)
-        else:
-            spec = self.front_end.output_spec
-            inputs = features = keras.tree.map_structure(lambda it: keras.Input(it.shape[1:], dtype=it.dtype), spec)
-        return keras.Model(inputs, probabilities(self.network(features, training=False)))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Recognizer":
@@ -173,17 +130,14 @@ class Recognizer:
     @classmethod
     def _load(cls, folder: Path, ours_alone: bool = False) -> "Recognizer":
         settings = read_settings(folder)
+        parts = read_parts(folder, settings, ours_alone=ours_alone)
         try:
-            labels = tuple(settings["labels"])
-            front_end = loaded_front_end(settings["front_end"], folder / SETTINGS_FILE, ours_alone=ours_alone)
             provenance = Provenance.from_dict(settings["provenance"])
-        except ModelFolderError:
-            raise
         except (ValueError, KeyError, TypeError, AttributeError):
             raise damaged(folder / SETTINGS_FILE) from None
         card = folder / CARD_FILE
         text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-        return cls(read_network(folder / NETWORK_FILE), labels, front_end, provenance, text)
+        return cls(*parts, provenance, text)
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike) -> "Recognizer":
@@ -321,55 +275,24 @@ class Recognizer:
             raise PredictionError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
         single = not isinstance(source, list | tuple)
         sources = [source] if single else source
-        answers = []
+        answers: list[Answer] = []
         for start in range(0, len(sources), batch_size):
-            batch = sources[start : start + batch_size]
-            answers += self._answer([self._waveform(item, sampling_rate, skip_silence) for item in batch])
-        cut, answers = sum(is_cut for _, is_cut in answers), [answer for answer, _ in answers]
-        silent = sum(answer.heard == 0 for answer in answers)
+            batch = [self._excerpt(item, sampling_rate, skip_silence) for item in sources[start : start + batch_size]]
+            for answer in answers_of(self, batch):
+                if answer is None:
+                    raise PredictionError(NOT_FINITE)
+                answers.append(answer)
+        cut, silent = sum(answer.is_cut for answer in answers), sum(answer.heard == 0 for answer in answers)
         warn_of_unheard(len(answers), cut, silent, self.front_end.clip_seconds, skip_silence)
         return answers[0] if single else answers
 
-    def probabilities(self, clips: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """The probabilities of a batch of clips; a batch of a new size is compiled for once.
-
-        Args:
-            clips: float32 array `(batch, samples)` as `front_end.clips` gives it: `clip_samples` at `sampling_rate`,
-                full scale at -1 and 1, zeros behind what is shorter.
-            lengths: int32 array `(batch,)`, the samples that are no padding, for a front end that asks.
-
-        Returns:
-            float32 array `(batch, classes)`, rows sum to 1.
-        """
-        inputs = clips if self.front_end.exportable else self.front_end.features(clips, lengths)
-        return self._probabilities.predict_on_batch(inputs)
-
-    def _waveform(self, item, sampling_rate, skip_silence) -> np.ndarray:
-        rate, window = self.front_end.sampling_rate, self.front_end.clip_samples
+    def _excerpt(self, item: Any, sampling_rate: float | None, skip_silence: bool) -> Excerpt:
+        rate = self.front_end.sampling_rate
         if isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
             waveform = read_waveform(item, sampling_rate=rate)
         else:
             waveform = waveform_of(item, sampling_rate, rate)
-        return from_first_sound(waveform, window, rate) if skip_silence and window else waveform
-
-    def _answer(self, waveforms: list[np.ndarray]) -> list[tuple[Answer, bool]]:
-        """Each answer, and whether the recording was cut."""
-        window, rate = self.front_end.clip_samples, self.front_end.sampling_rate
-        # A power of two of rows, so that a handful of compiled graphs serve every batch.
-        clips, lengths = self.front_end.clips(waveforms, rows=1 << (len(waveforms) - 1).bit_length())
-        answers = []
-        for waveform, row, length in zip(waveforms, self.probabilities(clips, lengths), lengths, strict=False):
-            if not np.isfinite(row).all():
-                raise PredictionError(NOT_FINITE)
-            heard = heard_share(waveform, window or len(waveform), rate)
-            answer = Answer(self.labels[int(row.argmax())], row, self.labels, int(length) / rate, heard)
-            answers.append((answer, len(waveform) > length))
-        return answers
-
-
-def _shapes(specs: Any) -> Any:
-    """The shape of one example, or a structure of them."""
-    return keras.tree.map_structure(lambda spec: None if spec is None else tuple(spec.shape[1:]), specs)
+        return excerpt_of(waveform, self.front_end, skip_silence)
 
 
 def _without_optimizer(network: keras.Model) -> keras.Model:

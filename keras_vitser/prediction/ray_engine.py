@@ -21,9 +21,9 @@ import keras
 
 from keras_vitser.errors import PredictionError
 from keras_vitser.models.model_folder import model_folder
+from keras_vitser.prediction.classifier import Classifier
 from keras_vitser.prediction.row import Row
 from keras_vitser.prediction.stream import BATCH, answered, telling_of_unheard
-from keras_vitser.recognizer import Recognizer
 
 _CHUNK = 2 * BATCH  # clips that a worker is given at a time, and that are lost with it
 _WINDOW = 1600  # chunks that Ray holds at a time; between two windows the workers start anew
@@ -71,7 +71,7 @@ def ray_stream(
         >>> rows.close()
     """
     model = model_folder(model).absolute()
-    seconds = Recognizer.load(model).front_end.clip_seconds  # a model that is none is refused before Ray starts
+    seconds = Classifier.load(model).front_end.clip_seconds  # a model that is none is refused before Ray starts
     with _running(workers) as (ray, count):
         try:
             listener = (str(model), str(Path(folder).absolute()), skip_silence)
@@ -91,13 +91,13 @@ class Listener:
     """
 
     def __init__(self, model: str, folder: str, skip_silence: bool):
-        self._recognizer = Recognizer.load(model)
+        self._model = Classifier.load(model)
         self._folder, self._skip_silence = folder, skip_silence
 
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Answers one chunk; paths and rows are JSON, which keeps names that are no UTF-8."""
         (start,), (paths,) = chunk["start"], chunk["paths"]
-        rows = answered(self._recognizer, json.loads(paths), self._folder, int(start), self._skip_silence)
+        rows = answered(self._model, json.loads(paths), self._folder, int(start), self._skip_silence)
         return {"start": [int(start)], "rows": [json.dumps([asdict(row) for row in rows])]}
 
 

@@ -5,22 +5,21 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from keras_vitser.audio import from_first_sound, heard_share, read_waveform
+from keras_vitser.audio import read_waveform
 from keras_vitser.audio.reading_ahead import read_ahead
 from keras_vitser.audio.unheard import warn_of_unheard
 from keras_vitser.errors import AudioError, NoSamplesError
 from keras_vitser.layers import FrontEnd
+from keras_vitser.prediction.answering import NOT_FINITE, Answer, Excerpt, answers_of, excerpt_of
+from keras_vitser.prediction.classifier import Classifier
 from keras_vitser.prediction.row import Row
-from keras_vitser.recognizer import NOT_FINITE, Recognizer
 
 BATCH = 32  # clips; 8 MB of waveforms
 _READERS = min(BATCH, os.cpu_count() or 1)
 
 
 def predict_stream(
-    recognizer: Recognizer,
+    recognizer: Classifier,
     paths: Iterable[str],
     *,
     folder: str | os.PathLike = "",
@@ -35,7 +34,7 @@ def predict_stream(
     that happens, so that a list that is taken up again ends as one that was not stopped.
 
     Args:
-        recognizer: The `Recognizer`.
+        recognizer: The `Recognizer`, or another `Classifier`.
         paths: Paths of sound files.
         folder: Where relative paths begin. Defaults to the working folder.
         start: Int, a multiple of 32: how many recordings were answered before.
@@ -49,6 +48,7 @@ def predict_stream(
     Example:
         >>> from keras_vitser.corpora import load
         >>> from keras_vitser.models import ViTSER
+        >>> from keras_vitser.recognizer import Recognizer
         >>> recognizer = Recognizer(ViTSER.student(2, depth=1), ["calm", "upset"])
         >>> rows = predict_stream(recognizer, [load("demo").clips[0].path, "nowhere.wav"])
         >>> [row.error is None for row in rows]
@@ -59,30 +59,20 @@ def predict_stream(
 
 
 def answered(
-    recognizer: Recognizer, paths: Iterable[str], folder: str | os.PathLike, start: int, skip_silence: bool
+    model: Classifier, paths: Iterable[str], folder: str | os.PathLike, start: int, skip_silence: bool
 ) -> Iterator[Row]:
     """`predict_stream` without its warnings."""
-    front_end, parent = recognizer.front_end, Path(folder)
+    parent = Path(folder)
 
-    def read(path):
-        return _read(path, parent, front_end, skip_silence)
+    def read(path: str) -> tuple[str, Excerpt | None, str | None]:
+        return path, *_read(path, parent, model.front_end, skip_silence)
 
     reads = read_ahead(read, map(str, paths), _READERS, BATCH)
     while batch := list(islice(reads, BATCH)):
-        size = BATCH if start else 1 << (len(batch) - 1).bit_length()
+        answers = answers_of(model, [excerpt for _, excerpt, _ in batch], rows=BATCH if start else None)
         start += len(batch)
-        clips, lengths = front_end.clips([samples for _, samples, _ in batch], rows=size)
-        probabilities = recognizer.probabilities(clips, lengths) if lengths.any() else clips
-        for (row, samples, is_cut), numbers in zip(batch, probabilities, strict=False):
-            if row.error is None and not np.isfinite(numbers).all():
-                row = Row(row.path, error=f"{row.path}: {NOT_FINITE}")
-            if row.error is not None:
-                yield row
-                continue
-            label = recognizer.labels[int(numbers.argmax())]
-            rounded = tuple(round(float(number), 6) for number in numbers)
-            seconds = round(len(samples) / front_end.sampling_rate, 3)
-            yield Row(row.path, label, rounded, seconds, is_cut, heard=row.heard)
+        for (path, _, error), answer in zip(batch, answers, strict=True):
+            yield _row(path, answer, error)
 
 
 def telling_of_unheard(rows: Iterable[Row], seconds: float, skip_silence: bool) -> Iterator[Row]:
@@ -96,17 +86,26 @@ def telling_of_unheard(rows: Iterable[Row], seconds: float, skip_silence: bool) 
     warn_of_unheard(total, cut, silent, seconds, skip_silence)
 
 
-def _read(path: str, parent: Path, front_end: FrontEnd, skip_silence: bool) -> tuple[Row, np.ndarray, bool]:
-    """The path's row, the samples that are used, and whether there were more."""
-    rate, window = front_end.sampling_rate, front_end.clip_samples
+def _read(path: str, parent: Path, front_end: FrontEnd, skip_silence: bool) -> tuple[Excerpt, None] | tuple[None, str]:
+    """What is used of a recording, or why it cannot be read."""
     try:
         if not path:
             raise NoSamplesError("the manifest has no path in this row")
-        waveform = read_waveform(parent / path, sampling_rate=rate)
+        waveform = read_waveform(parent / path, sampling_rate=front_end.sampling_rate)
     except AudioError as error:
         reason = str(error).replace(str(parent / path), path, 1)  # as it stands in the list, wherever that lies
-        return Row(path, error=" ".join(reason.split())), np.zeros(0, np.float32), False
-    waveform = from_first_sound(waveform, window, rate) if skip_silence and window else waveform
-    row = Row(path, heard=round(heard_share(waveform, window or len(waveform), rate), 6))
-    used = front_end.used(waveform)
-    return row, used.copy(), len(waveform) > len(used)  # a copy: the rest of an hour is let go
+        return None, " ".join(reason.split())
+    return excerpt_of(waveform, front_end, skip_silence), None
+
+
+def _row(path: str, answer: Answer | None, error: str | None) -> Row:
+    if answer is None:
+        return Row(path, error=error or f"{path}: {NOT_FINITE}")
+    return Row(
+        path,
+        answer.label,
+        tuple(round(float(number), 6) for number in answer.probabilities),
+        round(answer.seconds_used, 3),
+        answer.is_cut,
+        heard=None if answer.heard is None else round(answer.heard, 6),
+    )

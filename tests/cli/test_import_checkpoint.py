@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_vitser.audio import read_waveform
 from keras_vitser.models import ViTSER
 from keras_vitser.recognizer import Recognizer
 from tests.cli.conftest import write_sound
@@ -61,7 +62,7 @@ def test_what_is_answered_is_the_published_network_on_the_papers_image(command, 
         assert recognizer.front_end.image_size == (128, recognizer.front_end.spectrogram_frames) == (128, 1001)
         assert recognizer.front_end.highest_band_first is not turned
         assert recognizer.network.coordinates == "published"
-        waveform = recognizer._waveform(sound, None, skip_silence=False)
+        waveform = read_waveform(sound)
         image = keras.ops.convert_to_numpy(recognizer.front_end(waveform[None]))
         logits, _ = run(random_network(**TEACHER), image)
         expected = torch.softmax(torch.from_numpy(logits), -1).numpy()[0]
