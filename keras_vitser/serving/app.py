@@ -2,7 +2,6 @@
 
 import logging
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,9 +41,7 @@ def create_page(recognizer: Recognizer) -> "gradio.Blocks":
         if file is None:
             return None, "", None
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of what is cut; the picture says so
-                heard = listen(recognizer, file)
+            heard = listen(recognizer, file)
         except (AudioError, PredictionError) as error:
             raise gradio.Error(str(error).replace(file, os.path.basename(file)), print_exception=False) from None
         answer = heard.answer

@@ -1,15 +1,17 @@
 """What is heard in a recording, for a person to look at: when the network listened, and how the answer moves."""
 
 import os
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import ops
 
-from keras_vitser.audio import FLOOR_DB, read_waveform
+from keras_vitser.audio import FLOOR_DB
 from keras_vitser.evaluation.figures import new_figure
+from keras_vitser.prediction.windows import answered_windows, blocks_of
 from keras_vitser.recognizer import Answer, Recognizer
 
 if TYPE_CHECKING:
@@ -65,26 +67,32 @@ def listen(recognizer: Recognizer, source: str | os.PathLike | bytes | np.ndarra
         PredictionError: An array cannot be used.
     """
     front_end, network = recognizer.front_end, recognizer.network
-    rate, length = front_end.sampling_rate, front_end.clip_samples
-    waveform = source if isinstance(source, np.ndarray) else read_waveform(source, sampling_rate=rate)
-    step = round(_STEP * rate)
-    count = min(1 + max(len(waveform) - length, 0) // step, _WINDOWS)
-    windows = [front_end.used(waveform[number * step :]) for number in range(count)]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "nothing was heard")  # windows are no recordings; `heard_sentence` tells
-        answers = recognizer.predict(windows, sampling_rate=rate)
+    samples = 0
 
-    images = front_end(windows[0][None])
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal samples
+        for block in blocks_of(source, front_end.sampling_rate):
+            samples += len(block)
+            yield block
+
+    blocks = counted()
+    windows = answered_windows(recognizer, blocks, _STEP, most=_WINDOWS)
+    first = next(windows)
+    timeline = [(window.start, window.answer.probabilities) for window in chain([first], windows)]
+    for _ in blocks:  # to the end, as it is told how long the recording lasts
+        pass
+
+    images = front_end(first.samples[None])
     attention = None
     if hasattr(network, "attention_over_time"):
         attention = ops.convert_to_numpy(network.attention_over_time(images))[0]
     return Heard(
-        answer=answers[0],
+        answer=first.answer,
         image=ops.convert_to_numpy(images)[0, :, :, 0],
         attention=attention,
-        starts=np.arange(count) * step / rate,
-        timeline=np.stack([answer.probabilities for answer in answers]),
-        seconds=len(waveform) / rate,
+        starts=np.array([start for start, _ in timeline]),
+        timeline=np.stack([probabilities for _, probabilities in timeline]),
+        seconds=samples / front_end.sampling_rate,
         clip_seconds=front_end.clip_seconds,
     )
 
