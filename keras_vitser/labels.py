@@ -8,12 +8,19 @@ import copy
 import inspect
 import re
 import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
 from keras_vitser.errors import DistillationError
+
+Batch = TypeVar("Batch")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 _INDEX, _ROW = "index", "row"
 _FORMS = {  # by the name of the loss function: a label is a class's index, or a row of one number a class
@@ -26,7 +33,9 @@ _IN_GRAPH = re.compile(rf"\[{_MARK}\] \[(.*?)\]")
 _IN_PROCESS = re.compile(r"DistillationError: (labels must be .*)")
 
 
-def checked_call(method, check, args, kwargs):
+def checked_call(
+    method: Callable[..., Result], check: "LabelCheck", args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Result:
     """Calls a model's `fit` or `evaluate` with labels that are checked, those of `validation_data` too.
 
     Args:
@@ -99,18 +108,16 @@ class LabelCheck:
         labels must be integers from 0 to 6, one an example, for 7 classes. Received: 7 at index 1
     """
 
-    def __init__(self, loss, logits_shape):
+    def __init__(self, loss: Any, logits_shape: Sequence[Any]):
         losses = keras.tree.flatten(loss)
         loss = losses[0] if len(losses) == 1 else None
         loss = keras.losses.get(loss) if isinstance(loss, str) else loss
-        self.error = None
-        self._form = (
-            _FORMS.get(getattr(getattr(loss, "fn", loss), "__name__", None)) if len(logits_shape) == 2 else None
-        )
+        self.error: DistillationError | None = None
+        self._form = _FORMS.get(getattr(getattr(loss, "fn", loss), "__name__", "")) if len(logits_shape) == 2 else None
         self._classes = logits_shape[-1]
         self._ignored = getattr(loss, "ignore_class", None)
 
-    def labels(self, y, place=" at index {}"):
+    def labels(self, y: Any, place: str = " at index {}") -> None:
         """Checks the labels of some examples: one array, or a structure with a single one in it.
 
         Args:
@@ -129,7 +136,7 @@ class LabelCheck:
                 self.error = self.error or error
                 raise
 
-    def batch(self, batch):
+    def batch(self, batch: Batch) -> Batch:
         """Checks a batch `(x, y)` or `(x, y, sample_weight)`, and returns it.
 
         Raises:
@@ -139,7 +146,7 @@ class LabelCheck:
             self.labels(batch[1], place="")
         return batch
 
-    def data(self, x, y=None):
+    def data(self, x: Any, y: Any = None) -> Any:
         """Checks what `fit` is given: arrays now, and of anything else each batch as it is read.
 
         Args:
@@ -166,14 +173,14 @@ class LabelCheck:
             return self._tf_dataset(x)
         return x
 
-    def validation_data(self, data):
+    def validation_data(self, data: Any) -> Any:
         """As `data`, for the `validation_data` of `fit`."""
         if isinstance(data, tuple):
             return (self.data(*data[:2]), *data[1:])
         return self.data(data)
 
     @contextmanager
-    def own_words(self):
+    def own_words(self) -> Iterator[None]:
         """Raises the error of a label as it was found, where a backend has wrapped it."""
         try:
             yield
@@ -297,7 +304,7 @@ class _Checked(keras.utils.PyDataset):
         self._source.on_epoch_end()
 
 
-def map_generator(function, source):
+def map_generator(function: Callable[[Item], Made], source: Iterable[Item]) -> Iterator[Made]:
     """`map` as a generator, which is what Keras knows.
 
     Example:

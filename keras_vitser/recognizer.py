@@ -156,7 +156,7 @@ class Recognizer(Classifier):
 
     @classmethod
     def from_author_checkpoint(
-        cls, path: str | os.PathLike, labels: Sequence[str], *, highest_band_first: bool = True, **sizes
+        cls, path: str | os.PathLike, labels: Sequence[str], *, highest_band_first: bool = True, **sizes: Any
     ) -> "Recognizer":
         """A checkpoint of the paper's authors, with the front end of the paper.
 
@@ -274,7 +274,7 @@ class Recognizer(Classifier):
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise PredictionError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
         single = not isinstance(source, list | tuple)
-        sources = [source] if single else source
+        sources: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
         answers: list[Answer] = []
         for start in range(0, len(sources), batch_size):
             batch = [self._excerpt(item, sampling_rate, skip_silence) for item in sources[start : start + batch_size]]

@@ -1,5 +1,7 @@
 """Arrays of samples to waveforms: what `Recognizer` and the clients of a server take beside sound files."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_vitser.audio.reading import resample
@@ -26,13 +28,13 @@ def waveform_of(samples: np.ndarray, sampling_rate: float | None, to_rate: int) 
         >>> waveform_of(np.zeros(48000), 48000, 16000).shape
         (16000,)
     """
-    waveform = resample(_checked(samples, sampling_rate), sampling_rate, to_rate)
+    waveform = resample(*_checked(samples, sampling_rate), to_rate)
     if not waveform.size:
         raise NoSamplesError(f"the given array lasts less than one sample at {to_rate} Hz; expected a recording")
     return waveform
 
 
-def _checked(item, sampling_rate) -> np.ndarray:
+def _checked(item: Any, sampling_rate: Any) -> tuple[np.ndarray, float]:
     if not isinstance(item, np.ndarray):
         raise PredictionError(
             "a recording is a path, the bytes of a sound file, or a NumPy array of samples. "
@@ -57,4 +59,4 @@ def _checked(item, sampling_rate) -> np.ndarray:
         samples = item.astype(np.float32)
     if not np.isfinite(samples).all():
         raise NonFiniteAudioError("the given array holds samples that are NaN or infinite")
-    return samples
+    return samples, sampling_rate

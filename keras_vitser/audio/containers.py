@@ -125,8 +125,9 @@ def _first_element(start: bytes) -> str | None:
     """The name of the element that a file of HTML or XML begins with."""
     mark = next((mark for mark in _BYTE_ORDER_MARKS if start.startswith(mark)), b"")
     text = start[len(mark) :].decode(_BYTE_ORDER_MARKS.get(mark, "latin-1"), "replace")
-    found = _ELEMENT.match(text, _PROLOGUE.match(text).end())
-    return found and found[1]
+    prologue = _PROLOGUE.match(text)
+    found = _ELEMENT.match(text, prologue.end() if prologue else 0)
+    return found[1] if found else None
 
 
 def is_cut_short(file: BinaryIO) -> bool:

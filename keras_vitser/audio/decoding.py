@@ -26,7 +26,7 @@ from keras_vitser.audio.containers import (
 from keras_vitser.audio.file_views import Endless, Patched, View
 from keras_vitser.audio.gathering import mono_blocks
 from keras_vitser.audio.sound_header import CUT_SHORT, FLOAT, PCM, Sound, sound_of
-from keras_vitser.errors import AudioCodecError, NotAudioError, TruncatedAudioError
+from keras_vitser.errors import AudioCodecError, AudioError, NotAudioError, TruncatedAudioError
 
 FORMATS = "WAV, FLAC, OGG, MP3, AIFF, AU and the other formats of libsndfile"
 
@@ -97,6 +97,7 @@ def tell_of_sound_behind(path: Path) -> None:
 def _by_libsndfile(file: BinaryIO, name: str, limit_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
     is_known, sound = is_known_container(file), sound_of(file)
     frame, codec = _mpeg_frame(file, sound), _codec_that_is_not_decoded(file, sound)
+    damage: AudioError
     if codec:
         damage = _not_decoded(name, f"is {codec}, which")
     elif is_known and (sound.is_cut_short if sound else is_cut_short(file)):

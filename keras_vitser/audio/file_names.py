@@ -39,8 +39,8 @@ def existing_path(path: str | os.PathLike) -> Path:
     if str(path).isascii() or os.path.exists(path):
         return path
     found = Path(path.anchor)
-    for name in path.parts[bool(path.anchor) :]:
-        name = _name_on_disk(found, name)
+    for part in path.parts[bool(path.anchor) :]:
+        name = _name_on_disk(found, part)
         if name is None:
             return path
         found /= name

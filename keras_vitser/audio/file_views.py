@@ -27,10 +27,10 @@ class View:
         self._file, self._start = file, start
         file.seek(start)
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: memoryview) -> int:
         """Fills the buffer, and says with how many bytes."""
         try:
-            return self._file.readinto(buffer)
+            return self._file.readinto(buffer)  # type: ignore[attr-defined]  # what is opened to be read has it
         except OSError as error:
             self.fault = error
             return 0
@@ -75,7 +75,7 @@ class Patched(View):
         super().__init__(file)
         self._place, self._patch = place, patch
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: memoryview) -> int:
         start = self.tell()
         count = super().readinto(buffer)
         for place, code in enumerate(self._patch, self._place - start):
@@ -99,7 +99,7 @@ class Endless(View):
         self._size = file.seek(0, 2)
         super().__init__(file, start)
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: memoryview) -> int:
         if self._file.tell() <= self._size:
             return super().readinto(buffer)
         buffer[:] = bytes(len(buffer))  # a tag is looked for at the end

@@ -7,7 +7,7 @@ file that was cut have no frame Xing, Info or VBRI, which would give the length 
 from typing import BinaryIO
 
 _LOOKED_AT = 2**16  # bytes in which a frame is looked for
-_RATES = ((11025, 12000, 8000), None, (22050, 24000, 16000), (44100, 48000, 32000))  # Hz, by version
+_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}  # Hz, by version
 _BIT_RATES = {  # kbit/s, by whether it is MPEG-1, and layer
     (True, 3): tuple(range(0, 449, 32)),
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-Source, Read = TypeVar("Source"), TypeVar("Read")
+Source = TypeVar("Source")
+Read = TypeVar("Read")
 
 
 def read_ahead(read: Callable[[Source], Read], sources: Iterable[Source], readers: int, ahead: int) -> Iterator[Read]:

@@ -13,6 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -23,10 +24,17 @@ from keras_vitser.audio.graph.tfio_decoding import DAMAGED, Decoder, waveform_or
 from keras_vitser.audio.reading import SAMPLING_RATE
 from keras_vitser.errors import BackendError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_vitser.layers import LogMelImage
+
 log = logging.getLogger(__name__)
 
 
-def waveforms(paths: Iterable[str | os.PathLike], *, samples: int | None = None, sampling_rate: int = SAMPLING_RATE):
+def waveforms(
+    paths: Iterable[str | os.PathLike], *, samples: int | None = None, sampling_rate: int = SAMPLING_RATE
+) -> "tf.data.Dataset":
     """The waveforms of sound files, in the order of their names.
 
     They are those of `read_waveform` within a 16-bit step. WAV, FLAC, MP3 and Ogg Vorbis of the usual rates are read
@@ -63,7 +71,7 @@ def waveforms(paths: Iterable[str | os.PathLike], *, samples: int | None = None,
     return dataset.map(lambda waveform: _padded(tf, waveform[:samples], samples))
 
 
-def images(paths: Iterable[str | os.PathLike], front_end):
+def images(paths: Iterable[str | os.PathLike], front_end: "LogMelImage") -> "tf.data.Dataset":
     """The log-Mel images of sound files, in the order of their names.
 
     Args:

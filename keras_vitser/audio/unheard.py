@@ -7,14 +7,14 @@ from keras_vitser.audio.hearing import FLOOR_DB
 _STACKLEVEL = 3  # the caller of the function that answers
 
 
-def warn_of_unheard(total: int, cut: int, silent: int, seconds: float, skip_silence: bool = False) -> None:
+def warn_of_unheard(total: int, cut: int, silent: int, seconds: float | None, skip_silence: bool = False) -> None:
     """Warns once of recordings that were cut, and once of those in which nothing was heard.
 
     Args:
         total: Number of recordings that were answered.
         cut: How many of them last longer than what was used of them.
         silent: How many of them are silent where they were used.
-        seconds: Length of what is used at most.
+        seconds: Length of what is used at most; `None` where all is, and nothing is cut.
         skip_silence: Whether longer recordings were used from their first sound on.
 
     Example:

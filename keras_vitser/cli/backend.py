@@ -33,9 +33,10 @@ def choose_backend(option: str | None, order: tuple[str, ...] = TRAINING) -> str
     else:
         configured = _configured()
         candidates = (configured, *order) if configured in ("jax", "torch") else order
-        backend = next((name for name in candidates if _is_installed(name)), None)
-        if backend is None:
+        installed = next((name for name in candidates if _is_installed(name)), None)
+        if installed is None:
             raise BackendError(f"no Keras backend is installed: {_install_line('tensorflow-cpu')} (or jax, torch)")
+        backend = installed
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return backend

@@ -75,7 +75,7 @@ def _without_greetings() -> Iterator[None]:
         open(terminal, "w", encoding=python.encoding, buffering=1) as sys.stderr,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=terminal) as passing,
     ):
-        os.dup2(passing.stdin.fileno(), 2)
+        os.dup2(passing.stdin.fileno(), 2)  # type: ignore[union-attr]  # it is a pipe
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """`keras-vitser evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -35,7 +36,8 @@ def evaluate(
         from keras_vitser.recognizer import Recognizer
 
     recognizer = Recognizer.load(model)
-    options = {"labels_as_written": labels_as_written, "missing_ok": True}  # of what is missing all are told below
+    # Of what is missing all are told below.
+    options: dict[str, Any] = {"labels_as_written": labels_as_written, "missing_ok": True}
     clips = corpora.load_any(data, **options) if corpus is None else corpora.load(corpus, data, **options)
     with progress_bars() as progress:
         result = evaluate_model(recognizer, clips, progress, leave_out_unreadable=leave_out_unreadable)

@@ -59,18 +59,21 @@ def predict(
         from keras_vitser.recognizer import Recognizer
 
         paths = prediction.files_of(sources) if manifest is None else prediction.manifest_paths(manifest)
-        model = preset_folder(model) if is_preset(model) else model
-        recognizer = Recognizer.load(model)
+        loaded = preset_folder(model) if is_preset(model) else model
+        recognizer = Recognizer.load(loaded)
     folder = "" if manifest is None else manifest.parent
     if engine is Engine.ray:
-        answer = partial(prediction.ray_stream, model, folder=folder, workers=workers, skip_silence=skip_silence)
+        answer = partial(prediction.ray_stream, loaded, folder=folder, workers=workers, skip_silence=skip_silence)
     else:
         answer = partial(prediction.predict_stream, recognizer, folder=folder, skip_silence=skip_silence)
     total = len(paths) if isinstance(paths, list) else None
     silent = output is None and (as_csv or as_json or manifest is not None) and out.is_terminal  # lines show it
     write = None if output else _writer(as_csv or manifest is not None, as_json, recognizer.labels)
     with progress_bars(silent) as progress, redirect_stdout(sys.stderr):  # where Ray tells of a worker that died
-        tell = partial(progress, "files", total=total)
+
+        def tell(done: int) -> None:
+            progress("files", done, total)
+
         if output is None:
             failed, total = _print(answer(paths), write, tell)
         else:
@@ -79,7 +82,7 @@ def predict(
                 paths,
                 lambda left, start: answer(left, start=start),
                 recognizer.labels,
-                prediction.job_of(model, skip_silence),
+                prediction.job_of(loaded, skip_silence),
                 tell,
             )
             failed, total = written.failed, written.total
@@ -130,7 +133,7 @@ def _table():
 
     columns = (Column("file", overflow="fold"), "emotion", "probability", "seconds", "heard")
     table = Table(*columns, box=None, pad_edge=False)
-    reasons = []
+    reasons: list[str] = []
 
     def write(row):
         if row is None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -45,9 +46,11 @@ def serve(
     serving.serve(model_dir, name, host=host, port=port, policy=policy, labels=labels, bounds=bounds)
 
 
-def _policy(text: str) -> str | tuple[int, ...]:
-    if text in ("latest", "all"):
-        return text
+def _policy(text: str) -> Literal["latest", "all"] | tuple[int, ...]:
+    if text == "latest":
+        return "latest"
+    if text == "all":
+        return "all"
     numbers = text.split(",")
     if not all(number.isdecimal() for number in numbers):
         raise ConfigError(f"--versions is latest, all, or numbers like 1,2. Received: {text!r}")

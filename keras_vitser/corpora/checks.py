@@ -87,7 +87,11 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
         number = operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or (low is not None and not low <= number <= high):
+    if (
+        number is None
+        or isinstance(value, bool)
+        or (low is not None and high is not None and not low <= number <= high)
+    ):
         raise ProtocolError(f"`{name}` must be {allowed}. Received: {value!r}.")
     return number
 

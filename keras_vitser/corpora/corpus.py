@@ -79,7 +79,7 @@ class Corpus:
     terms: str
     unreadable: frozenset[Clip] = frozenset()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "clips", tuple(sorted(self.clips, key=self.relative_path)))
         unknown = [clip for clip in self.clips if clip.label not in self.labels]

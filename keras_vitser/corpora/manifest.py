@@ -34,8 +34,8 @@ def read(path: str | os.PathLike, *, missing_ok: bool = False) -> Corpus:
         CorpusError: The CSV is missing or malformed, or lists a file that is missing or stands twice.
     """
     table = absolute(path)
-    clips = {}
-    rows = {}
+    clips: dict[Path, Clip] = {}
+    rows: dict[Path, int] = {}
     for number, row in _rows(table):
         clip = _clip(table, number, row)
         if clip.path in clips:

@@ -184,7 +184,7 @@ def speaker_independent(
                 "Test speakers are given by name or as a fold, not both. "
                 f"Received: test_speakers={test_speakers!r}, fold={fold!r}, folds={folds!r}. Leave one out."
             )
-        tested = known_speakers(corpus, test_speakers)
+        tested: Sequence[str] = known_speakers(corpus, test_speakers)
         title = "Speakers never heard"
     else:
         all_folds = _folds(corpus, folds)

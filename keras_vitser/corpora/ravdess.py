@@ -74,4 +74,4 @@ def parse(path: Path) -> FileName | None:
 def is_song_or_video(path: Path) -> bool:
     """Whether a file of RAVDESS is sung (vocal channel 02) or of a video (modality 01 or 02)."""
     match = _NAME.fullmatch(path.stem)
-    return bool(match) and (match[1], match[2]) != (SOUND_ONLY, SPEECH)
+    return match is not None and (match[1], match[2]) != (SOUND_ONLY, SPEECH)

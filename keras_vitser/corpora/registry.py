@@ -69,7 +69,10 @@ def load(
             f"Corpus {name!r} is read from disk, so `folder` must say where it lies. Received: None. "
             f"{DESCRIPTIONS[name]}"
         )
-    corpus = manifest.read(folder, missing_ok=missing_ok) if name == "manifest" else _READERS[name].read(folder)
+    if name == "manifest" and folder is not None:
+        corpus = manifest.read(folder, missing_ok=missing_ok)
+    else:
+        corpus = _READERS[name].read(folder)
     if classes is not None:
         corpus = _keep_classes(corpus, classes)
     if not labels_as_written:

@@ -1,9 +1,13 @@
 """The largest of many numbers that are costly to compute, where a cheap upper bound of each is known."""
 
+from collections.abc import Callable
+
 from keras import ops
 
+from keras_vitser.layers.tensors import Tensor
 
-def bounded_argmax(bounds, so_far, values_of, at_a_time):
+
+def bounded_argmax(bounds: Tensor, so_far: Tensor, values_of: Callable[[Tensor], Tensor], at_a_time: int) -> Tensor:
     """Where the largest value of each row lies, computing only values whose bound passes what was found.
 
     Values are computed in the order of their bounds, a few at a time, until no bound that
@@ -35,11 +39,11 @@ def bounded_argmax(bounds, so_far, values_of, at_a_time):
     order = ops.concatenate([order, order[:, :missing]], axis=1)
     steps = ops.arange(at_a_time, dtype="int32")
 
-    def goes_on(done, largest, place):
+    def goes_on(done: Tensor, largest: Tensor, place: Tensor) -> Tensor:
         next_bound = ops.take(bounds, ops.minimum(done, rounds - 1) * at_a_time, axis=1)
         return ops.logical_and(done < rounds, ops.any(next_bound > largest))
 
-    def look(done, largest, place):
+    def look(done: Tensor, largest: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         places = ops.take(order, done * at_a_time + steps, axis=1)
         values = values_of(places)
         best = ops.max(values, axis=1)

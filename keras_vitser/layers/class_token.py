@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_vitser.layers.tensors import Shape, Tensor
+
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
 class ClassToken(keras.layers.Layer):
@@ -20,7 +22,7 @@ class ClassToken(keras.layers.Layer):
         True
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.token = self.add_weight(
             shape=(1, 1, input_shape[-1]),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
@@ -28,11 +30,11 @@ class ClassToken(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, tokens):
+    def call(self, tokens: Tensor) -> Tensor:
         first = ops.cast(self.token, tokens.dtype)
         first = ops.broadcast_to(first, (ops.shape(tokens)[0], 1, tokens.shape[-1]))
         return ops.concatenate([first, tokens], axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, tokens, width = input_shape
         return (batch, None if tokens is None else tokens + 1, width)

@@ -1,12 +1,15 @@
 """The teacher's convolutional stem (paper 1; channels as in the authors' published network)."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_vitser.layers.device import computes_on_cpu
+from keras_vitser.layers.tensors import Shape, Tensor
 
 _CHANNELS = (16, 32, 64, 32, 16, 1)
 _NUMBERS_AT_A_TIME = 4 * 128 * 128 * 64  # of the widest convolution's output, or somewhat more: 17 MB in float32
@@ -40,7 +43,7 @@ class ConvStem(keras.layers.Layer):
         True
     """
 
-    def __init__(self, channels=_CHANNELS, epsilon=1e-5, **kwargs):
+    def __init__(self, channels: Sequence[int] = _CHANNELS, epsilon: float = 1e-5, **kwargs: Any):
         super().__init__(**kwargs)
         self.channels = tuple(channels)
         self.epsilon = epsilon
@@ -56,14 +59,14 @@ class ConvStem(keras.layers.Layer):
             for i, count in enumerate(self.channels)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = tuple(input_shape)
         for convolution in self.convolutions:
             convolution.build(shape)
             shape = (*shape[:-1], convolution.filters)
         self.built = True
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         count = images.shape[0]
         if not training or None in images.shape or not computes_on_cpu():
             return self._stem(images)
@@ -72,7 +75,7 @@ class ConvStem(keras.layers.Layer):
         bounds = [count * part // parts for part in range(parts + 1)]
         return ops.concatenate([self._stem(images[first:end]) for first, end in pairwise(bounds)])
 
-    def _stem(self, images):
+    def _stem(self, images: Tensor) -> Tensor:
         for convolution in self.convolutions:
             images = convolution(images)
             exact = ops.cast(images, "float32")  # float16 cannot hold the sum over an image
@@ -81,13 +84,13 @@ class ConvStem(keras.layers.Layer):
             images = ops.gelu(ops.cast(centred * scale, images.dtype), approximate=False)
         return images
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.channels[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels, "epsilon": self.epsilon}
 
 
-def _mean_over_image(images):
+def _mean_over_image(images: Tensor) -> Tensor:
     """A row at a time: TensorFlow's own sum over an image adds pixel after pixel, and drifts."""
     return ops.mean(ops.mean(images, axis=2, keepdims=True), axis=1, keepdims=True)

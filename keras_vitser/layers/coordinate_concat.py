@@ -1,8 +1,12 @@
 """Image coordinates as channels (paper 1; order as in the authors' published network)."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
+
+from keras_vitser.layers.tensors import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
@@ -31,11 +35,11 @@ class CoordinateConcat(keras.layers.Layer):
         [-1.0, 0.0, 1.0]
     """
 
-    def __init__(self, published_scale=False, **kwargs):
+    def __init__(self, published_scale: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.published_scale = published_scale
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _, bands, frames, _ = input_shape
         if bands is None or frames is None:
             raise ValueError(
@@ -47,17 +51,17 @@ class CoordinateConcat(keras.layers.Layer):
         self._grid = np.stack(grid, axis=-1)[None].astype(np.float32)
         self.built = True
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         grid = ops.convert_to_tensor(self._grid, dtype=images.dtype)
         return ops.concatenate([images, ops.broadcast_to(grid, (ops.shape(images)[0], *grid.shape[1:]))], -1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], input_shape[-1] + 2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "published_scale": self.published_scale}
 
 
-def _coordinates(count, length):
+def _coordinates(count: int, length: float) -> np.ndarray:
     """Positions of `count` pixels, where an axis of `length` pixels runs from -1 to 1."""
     return np.linspace(-1, 2 * (count - 1) / (length - 1) - 1, count) if length > 1 else np.zeros(count)

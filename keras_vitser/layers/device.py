@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 
-def names_devices():
+def names_devices() -> bool:
     """Whether the backend tells Keras its devices; PyTorch's does not."""
     try:
         return bool(keras.distribution.list_devices())
@@ -12,7 +12,7 @@ def names_devices():
         return False
 
 
-def computes_on_cpu():
+def computes_on_cpu() -> bool:
     """Whether computing is done on a CPU, whose caches are small beside a batch.
 
     Example:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitser.files import strict_json
+from keras_vitser.layers.tensors import Tensor
 
 
 class FrontEnd(keras.layers.Layer):
@@ -89,7 +90,7 @@ class FrontEnd(keras.layers.Layer):
             clip[: len(waveform)] = waveform
         return clips, lengths
 
-    def fitted(self, clips):
+    def fitted(self, clips: Tensor) -> Tensor:
         """A batch of any length cut, or padded with zeros, to `clip_samples`, in `keras.ops`; as it is where open.
 
         Args:
@@ -109,7 +110,8 @@ class FrontEnd(keras.layers.Layer):
         Returns:
             Arrays of the structure and shapes of `output_spec`.
         """
-        return _compiled(type(self), strict_json(self.get_config()), clips.shape[1])(clips)
+        config = strict_json(self.get_config())
+        return _compiled(type(self), config, clips.shape[1])(clips)  # type: ignore[arg-type]  # a class can be hashed
 
 
 @functools.lru_cache(maxsize=4)

@@ -5,6 +5,8 @@ Rate, length, hop, window, transform size and band count are the paper's; the re
 axis) are librosa's defaults and our choices.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -14,6 +16,7 @@ from keras_vitser.layers.bounded_search import bounded_argmax
 from keras_vitser.layers.device import computes_on_cpu, names_devices
 from keras_vitser.layers.front_end import FrontEnd
 from keras_vitser.layers.mel_bank import mel_bank
+from keras_vitser.layers.tensors import Shape, Tensor
 
 _SMALLEST_POWER = 1e-10  # librosa's `amin`; a clip that never passes it is silence
 _ROUNDING = 1.001  # far above what float32 sums of 1024 numbers lose
@@ -70,19 +73,19 @@ class LogMelImage(FrontEnd):
 
     def __init__(
         self,
-        sampling_rate=16000,
-        clip_seconds=4.0,
-        n_fft=1024,
-        win_length=512,
-        hop_length=64,
-        n_mels=128,
-        fmin=0.0,
-        fmax=None,
-        top_db=80.0,
-        frames=128,
-        highest_band_first=True,
-        normalize_peak=False,
-        **kwargs,
+        sampling_rate: int = 16000,
+        clip_seconds: float = 4.0,
+        n_fft: int = 1024,
+        win_length: int = 512,
+        hop_length: int = 64,
+        n_mels: int = 128,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        top_db: float = 80.0,
+        frames: int | None = 128,
+        highest_band_first: bool = True,
+        normalize_peak: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(autocast=False, trainable=False, **kwargs)
         positive = {
@@ -132,31 +135,31 @@ class LogMelImage(FrontEnd):
         self._read, self._unread, self._columns = self._plan()
 
     @property
-    def clip_seconds(self):
+    def clip_seconds(self) -> float:
         """Seconds of sound in an image."""
         return self._clip_seconds
 
     @property
-    def clip_samples(self):
+    def clip_samples(self) -> int:  # type: ignore[override]  # of a front end nobody sets it
         """Samples of a clip that are read: `clip_seconds` at `sampling_rate`."""
         return clip_samples(self.clip_seconds, self.sampling_rate)
 
     @property
-    def spectrogram_frames(self):
+    def spectrogram_frames(self) -> int:
         """Frames before the time axis is interpolated."""
         return frame_count(self.clip_samples, self.hop_length)
 
     @property
-    def image_size(self):
+    def image_size(self) -> tuple[int, int]:
         """`(bands, frames)` of the images."""
         return (self.n_mels, self.frames or self.spectrogram_frames)
 
     @property
-    def output_spec(self):
+    def output_spec(self) -> keras.KerasTensor:
         """Images `(batch, n_mels, frames, 1)`."""
         return keras.KerasTensor((None, *self.image_size, 1), self.compute_dtype)
 
-    def _plan(self):
+    def _plan(self) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray] | None]:
         """Frames that columns read, all others, and each column's two among the first with the second's weight."""
         count = self.spectrogram_frames
         frames = np.arange(count, dtype=np.int32)
@@ -166,10 +169,10 @@ class LogMelImage(FrontEnd):
         left = np.floor(position).astype(np.int32)
         right = np.minimum(left + 1, count - 1)
         read = np.union1d(left, right)
-        columns = [np.searchsorted(read, side).astype(np.int32) for side in (left, right)]
-        return read, np.setdiff1d(frames, read), (*columns, (position - left).astype(np.float32)[:, None])
+        first, second = (np.searchsorted(read, side).astype(np.int32) for side in (left, right))
+        return read, np.setdiff1d(frames, read), (first, second, (position - left).astype(np.float32)[:, None])
 
-    def call(self, waveforms):
+    def call(self, waveforms: Tensor) -> Tensor:
         waveforms = ops.cast(ops.convert_to_tensor(waveforms), "float32")
         if len(waveforms.shape) != 2:
             raise ValueError(
@@ -180,7 +183,7 @@ class LogMelImage(FrontEnd):
             return ops.zeros((0, *self.image_size, 1), self.compute_dtype)
         return self._in_turn(self._blocks(self._cut_or_pad(waveforms)))
 
-    def _in_turn(self, blocks):
+    def _in_turn(self, blocks: Tensor) -> Tensor:
         """A clip at a time on CPUs, where the spectra of a batch leave the caches.
 
         Not on a backend that names no devices, where each step of a loop is Python's.
@@ -189,21 +192,21 @@ class LogMelImage(FrontEnd):
             return self._images(blocks)
         return ops.map(lambda clip: self._images(clip[None])[0], blocks)
 
-    def _images(self, blocks):
+    def _images(self, blocks: Tensor) -> Tensor:
         power = self._mel_power(self._frames(blocks, self._read))  # (batch, frames read, bands)
         largest = self._largest(blocks, power)
         image = self._interpolated(self._scaled(power, largest))
         image = ops.where(largest > _SMALLEST_POWER, image, ops.zeros_like(image))
         return ops.cast(ops.expand_dims(ops.transpose(image, (0, 2, 1)), -1), self.compute_dtype)
 
-    def _cut_or_pad(self, waveforms):
+    def _cut_or_pad(self, waveforms: Tensor) -> Tensor:
         waveforms = self.fitted(waveforms)
         if self.normalize_peak:
             peak = ops.max(ops.abs(waveforms), axis=1, keepdims=True)
             waveforms = waveforms / ops.where(peak > 0, peak, ops.ones_like(peak))
         return waveforms
 
-    def _blocks(self, waveforms):
+    def _blocks(self, waveforms: Tensor) -> Tensor:
         """The samples that frames are made of, `(batch, blocks, hop_length)`: frame t begins with block t.
 
         Frame t is centred on sample `t * hop_length`. The window is shorter than the transform, so only its
@@ -214,12 +217,12 @@ class LogMelImage(FrontEnd):
         padded = ops.pad(waveforms, ((0, 0), (before, max(samples - before - self.clip_samples, 0))))
         return ops.reshape(padded[:, :samples], (ops.shape(padded)[0], samples // self.hop_length, self.hop_length))
 
-    def _frames(self, blocks, places):
+    def _frames(self, blocks: Tensor, places: np.ndarray) -> Tensor:
         """The frames at the same places of all clips, `(batch, places, blocks of a frame * hop_length)`."""
         of_blocks = places[:, None] + np.arange(self._blocks_a_frame, dtype=np.int32)
         return ops.reshape(ops.take(blocks, of_blocks, axis=1), (ops.shape(blocks)[0], len(places), self._squares.size))
 
-    def _frames_at(self, blocks, places):
+    def _frames_at(self, blocks: Tensor, places: Tensor) -> Tensor:
         """Frames of each clip's own choice: `places` is int32 `(batch, frames)`."""
         clips, count = ops.shape(blocks)[0], blocks.shape[1]
         first = ops.expand_dims(places + ops.arange(clips, dtype="int32")[:, None] * count, -1)
@@ -227,17 +230,17 @@ class LogMelImage(FrontEnd):
         frames = ops.take(all_blocks, first + ops.arange(self._blocks_a_frame, dtype="int32"), axis=0)
         return ops.reshape(frames, (clips, places.shape[1], self._squares.size))
 
-    def _mel_power(self, frames):
+    def _mel_power(self, frames: Tensor) -> Tensor:
         power = self._power(frames[..., : self.win_length] * ops.convert_to_tensor(self._window))
         parts = [ops.matmul(power[..., bins], ops.convert_to_tensor(weights)) for bins, weights in self._bank_parts]
         return ops.concatenate(parts, axis=-1)
 
-    def _power(self, frames):
+    def _power(self, frames: Tensor) -> Tensor:
         """Power spectra `(batch, frames, n_fft // 2 + 1)` of windowed samples `(batch, frames, win_length)`."""
         real, imaginary = ops.rfft(frames, fft_length=self.n_fft)
         return ops.square(real) + ops.square(imaginary)
 
-    def _largest(self, blocks, power):
+    def _largest(self, blocks: Tensor, power: Tensor) -> Tensor:
         """The clip's largest mel power, `(batch, 1, 1)`, also of the frames that no column reads.
 
         The energy of a windowed frame bounds its mel powers, as the weights at 0 Hz and at half the sampling rate
@@ -248,7 +251,7 @@ class LogMelImage(FrontEnd):
             unread = ops.convert_to_tensor(self._unread)
             blocks_alone, so_far = ops.stop_gradient(blocks), ops.stop_gradient(largest)
 
-            def values_of(places):
+            def values_of(places: Tensor) -> Tensor:
                 return ops.max(self._mel_power(self._frames_at(blocks_alone, ops.take(unread, places))), axis=2)
 
             bounds = self._bound_a_unit_of_energy * ops.take(self._energies(blocks_alone), self._unread, axis=1)
@@ -257,28 +260,28 @@ class LogMelImage(FrontEnd):
             largest = ops.maximum(largest, ops.max(self._mel_power(loudest), axis=(1, 2)))
         return largest[:, None, None]
 
-    def _energies(self, blocks):
+    def _energies(self, blocks: Tensor) -> Tensor:
         """Energy of each windowed frame, `(batch, frames)`: of its blocks, each under its part of the window."""
         of_blocks = ops.matmul(ops.square(blocks), ops.convert_to_tensor(self._squares))
         count = self.spectrogram_frames
         return sum(of_blocks[:, block : block + count, block] for block in range(self._blocks_a_frame))
 
-    def _interpolated(self, scaled):
+    def _interpolated(self, scaled: Tensor) -> Tensor:
         if self._columns is None:
             return scaled
         left, right, weight = self._columns
         at_left, at_right = ops.take(scaled, left, axis=1), ops.take(scaled, right, axis=1)
         return at_left + ops.convert_to_tensor(weight) * (at_right - at_left)
 
-    def _scaled(self, power, largest):
+    def _scaled(self, power: Tensor, largest: Tensor) -> Tensor:
         ratio = ops.maximum(power, _SMALLEST_POWER) / ops.maximum(largest, _SMALLEST_POWER)
         decibels = 10.0 * ops.log10(ratio)
         return ops.maximum(decibels + self.top_db, 0.0) / self.top_db
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *self.image_size, 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["trainable"]
         names = (
@@ -298,7 +301,7 @@ class LogMelImage(FrontEnd):
         return {**config, **{name: getattr(self, name) for name in names}}
 
 
-def _parts(bank):
+def _parts(bank: np.ndarray) -> list[tuple[slice, np.ndarray]]:
     """A bank as pairs of a slice of bins and the weights there of some bands, `(bins, bands)`, in the bands' order."""
     parts = []
     for weights in np.array_split(bank, min(_BANK_PARTS, bank.shape[1]), axis=1):

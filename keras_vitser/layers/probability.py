@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from keras_vitser.layers.tensors import Tensor
 
-def probabilities(logits, temperature: float = 1.0):
+
+def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Softmax, in float32 whatever the network computes in.
 
     Args:

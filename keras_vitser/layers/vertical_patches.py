@@ -1,7 +1,12 @@
 """Image to tokens (paper 1): with patches of one column, a token is one moment of sound."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_vitser.layers.tensors import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
@@ -31,7 +36,7 @@ class VerticalPatches(keras.layers.Layer):
         True
     """
 
-    def __init__(self, patch_size=(128, 1), hidden_dim=256, **kwargs):
+    def __init__(self, patch_size: Sequence[int] = (128, 1), hidden_dim: int = 256, **kwargs: Any):
         super().__init__(**kwargs)
         self.patch_size = tuple(patch_size)
         if len(self.patch_size) != 2 or min(self.patch_size) < 1:
@@ -44,7 +49,7 @@ class VerticalPatches(keras.layers.Layer):
         self.projection = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy, name="projection")
         self.token_norm = keras.layers.LayerNormalization(**norm, name="token_norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _, bands, frames, channels = input_shape
         height, width = self.patch_size
         if bands is None or frames is None or bands % height or frames % width:
@@ -57,7 +62,7 @@ class VerticalPatches(keras.layers.Layer):
         self.token_norm.build((None, None, self.hidden_dim))
         self.built = True
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         _, bands, frames, channels = images.shape
         height, width = self.patch_size
         rows, columns = bands // height, frames // width
@@ -66,10 +71,10 @@ class VerticalPatches(keras.layers.Layer):
         patches = ops.reshape(patches, (-1, rows * columns, height * width * channels))
         return self.token_norm(self.projection(self.patch_norm(patches)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, bands, frames, _ = input_shape
         height, width = self.patch_size
         return (batch, (bands // height) * (frames // width), self.hidden_dim)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "patch_size": self.patch_size, "hidden_dim": self.hidden_dim}

@@ -122,11 +122,11 @@ def write_answers(
     written = Written()
     with _alone(output), _opened(output, labels, job) as file:
         has_heard = _has_heard(output, labels)
-        recent = deque(maxlen=BATCH)
-        for row in _rows_of(output, file, len(labels) + 4 + has_heard):
-            _check_path(output, row, written.total, left)
-            recent.append(row[0])
-            written.count(row[-1])
+        recent: deque[str] = deque(maxlen=BATCH)
+        for cells in _rows_of(output, file, len(labels) + 4 + has_heard):
+            _check_path(output, cells, written.total, left)
+            recent.append(cells[0])
+            written.count(cells[-1])
         written.before = written.total
         first = next(left, None)
         if first is None:

@@ -35,7 +35,7 @@ class Row:
 
     def to_dict(self, labels: Sequence[str]) -> dict[str, Any]:
         """For a JSON line."""
-        row = {
+        row: dict[str, Any] = {
             "path": self.path,
             "label": self.label,
             "probability": max(self.probabilities, default=None),
@@ -49,7 +49,7 @@ class Row:
 
     def to_csv(self, labels: Sequence[str] | None = None, *, has_heard: bool = True) -> str:
         """A line under `csv_header(labels)`. `labels` need only be given where the row may hold an error."""
-        numbers = self.probabilities or [""] * len(labels or ())
+        numbers: Sequence[float | str] = self.probabilities or [""] * len(labels or ())
         heard = [self.heard] if has_heard else []
         return csv_line([self.path, self.label, self.seconds_used, *numbers, *heard, self.error])
 
@@ -73,6 +73,5 @@ def csv_line(cells: Sequence[Any]) -> str:
     line = io.StringIO()
     # A lone carriage return would otherwise stand unquoted, and end the line for a reader.
     has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-    quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
-    csv.writer(line, lineterminator="\n", quoting=quoting).writerow(cells)
+    csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL).writerow(cells)
     return line.getvalue()

@@ -29,7 +29,8 @@ def files_of(sources: Iterable[Path]) -> list[str]:
         >>> files_of([Path("a.wav")])
         ['a.wav']
     """
-    files, errors = [], []
+    files: list[Path] = []
+    errors: list[PredictionError | CorpusError] = []
     for source in map(existing_path, sources):
         try:
             files += _sound_files(source) if source.is_dir() else [source]
@@ -38,8 +39,8 @@ def files_of(sources: Iterable[Path]) -> list[str]:
             errors.append(error)
     if errors and len(errors) == len(files):
         raise errors[0]
-    for error in errors:
-        _logger.warning("%s", error)
+    for told in errors:
+        _logger.warning("%s", told)
     return list(map(str, files))
 
 

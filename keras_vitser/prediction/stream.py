@@ -75,7 +75,7 @@ def answered(
             yield _row(path, answer, error)
 
 
-def telling_of_unheard(rows: Iterable[Row], seconds: float, skip_silence: bool) -> Iterator[Row]:
+def telling_of_unheard(rows: Iterable[Row], seconds: float | None, skip_silence: bool) -> Iterator[Row]:
     """The rows, and warnings behind the last if recordings were cut, or are silent."""
     total = cut = silent = 0
     for row in rows:

@@ -36,7 +36,7 @@ def answered_windows(
     """Asks again and again over a recording, in batches of 32 windows.
 
     Args:
-        model: The `Classifier`; its front end has a window.
+        model: The `Classifier`.
         blocks: What `blocks_of` gives. No more of them are taken than the windows that are asked for need.
         step_seconds: Positive float, seconds between the starts of two windows, at most a window's length.
         most: Positive int, windows after which no more are answered. Defaults to none.
@@ -46,7 +46,7 @@ def answered_windows(
 
     Raises:
         AudioError: The recording cannot be read; the message says why.
-        PredictionError: The network's answer is no number.
+        PredictionError: The network's answer is no number, or its front end has no window.
 
     Example:
         >>> from keras_vitser.models import ViTSER
@@ -55,6 +55,8 @@ def answered_windows(
         [0.0, 1.0, 2.0]
     """
     front_end = model.front_end
+    if front_end.clip_samples is None:
+        raise PredictionError("this model hears a recording as a whole, so that it has no windows; ask for its answer")
     step = round(step_seconds * front_end.sampling_rate)
     windows = enumerate(islice(windows_of(blocks, front_end.clip_samples, step), most))
     while batch := list(islice(windows, BATCH)):

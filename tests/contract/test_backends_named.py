@@ -32,7 +32,7 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 
 
 def backends_imported(source):
-    """Pairs (backend, whether inside a function) of every import in a source text."""
+    """Pairs (backend, whether inside a function, or for type hints alone) of every import in a source text."""
     found = []
 
     def visit(node, inside):
@@ -47,7 +47,8 @@ def backends_imported(source):
         ):
             names = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         found.extend((name.split(".")[0], inside) for name in names if name.split(".")[0] in BACKENDS)
-        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_for_types = isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        inside = inside or is_for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):
             visit(child, inside)
 
@@ -75,6 +76,7 @@ def test_the_files_are_found():
         ("def f():\n    import tensorflow as tf", [("tensorflow", True)]),
         ("import importlib\nimportlib.import_module('torch')", [("torch", False)]),
         ("if True:\n    try:\n        import jax\n    except ImportError:\n        pass", [("jax", False)]),
+        ("if TYPE_CHECKING:\n    import tensorflow as tf", [("tensorflow", True)]),
         ("from keras_vitser.distillation.train_step import torch", []),
         ("from .train_step import jax", []),
     ],

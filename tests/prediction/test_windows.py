@@ -8,8 +8,10 @@ import soundfile
 
 from keras_vitser.errors import AudioError, NoSamplesError, PredictionError
 from keras_vitser.prediction.answering import NOT_FINITE
+from keras_vitser.prediction.classifier import Classifier
 from keras_vitser.prediction.windows import answered_windows, blocks_of, windows_of
 from tests.experiments.made_up import chirp
+from tests.front_ends import Moments, dense_of_dict
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
@@ -94,6 +96,8 @@ def test_what_cannot_be_answered_is_refused(recognizer, tmp_path, monkeypatch):
         next(blocks_of(np.zeros(0), RATE))
     with pytest.raises(PredictionError, match="int16"):
         next(blocks_of(np.zeros(9, np.int16), RATE))
+    with pytest.raises(PredictionError, match="hears a recording as a whole"):
+        next(answered_windows(Classifier(dense_of_dict(), ["calm", "upset"], Moments()), [chirp(1)], 0.1))
     monkeypatch.setattr(recognizer, "probabilities", lambda clips, lengths: np.full((len(clips), 2), np.nan))
     with pytest.raises(PredictionError, match=NOT_FINITE):
         next(answered_windows(recognizer, [chirp(1)], 0.1))

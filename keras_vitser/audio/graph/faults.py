@@ -1,11 +1,19 @@
 """What is wrong with a recording, found in a graph: words, and an op that raises them."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
 from keras_vitser.audio.full_scale import EXPECTED, MOST
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Fault: TypeAlias = "tuple[tf.Tensor, tf.Tensor | str]"  # a bool tensor (), and the words for where it holds
 
 NOT_FINITE = "holds samples that are NaN or infinite"
 
 
-def refuse(faults, name=""):
+def refuse(faults: Sequence[Fault], name: "tf.Tensor | str" = "") -> "tf.Operation | None":
     """An op that raises the first fault that holds, if any.
 
     Args:
@@ -18,7 +26,7 @@ def refuse(faults, name=""):
     return tf.debugging.Assert(words == "", [tf.strings.join([name, words])])
 
 
-def first_fault(faults):
+def first_fault(faults: Sequence[Fault]) -> "tf.Tensor":
     """String tensor `()`: the words of the first fault that holds, or nothing."""
     import tensorflow as tf
 
@@ -28,7 +36,7 @@ def first_fault(faults):
     return words
 
 
-def is_beyond_full_scale(waveforms):
+def is_beyond_full_scale(waveforms: "tf.Tensor") -> "tf.Tensor":
     """Bool tensor `(batch,)`: `full_scale.is_beyond_full_scale` for each row of a finite float32 `(batch, samples)`."""
     import tensorflow as tf
 
@@ -37,7 +45,7 @@ def is_beyond_full_scale(waveforms):
     return (largest > MOST) | ((largest > 1) & is_whole)
 
 
-def scale_fault(waveforms, rate: int):
+def scale_fault(waveforms: "tf.Tensor", rate: int) -> Fault:
     """A fault for `refuse`: a row is on another scale than that of -1 to 1, as `is_beyond_full_scale` says.
 
     Args:

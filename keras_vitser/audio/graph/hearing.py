@@ -1,9 +1,14 @@
 """`heard_share` in TensorFlow's own ops, of a whole batch of windows."""
 
+from typing import TYPE_CHECKING
+
 from keras_vitser.audio.hearing import FLOOR_SQUARE, frame_samples
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def heard_shares(windows, samples: int, sampling_rate: float):
+
+def heard_shares(windows: "tf.Tensor", samples: int, sampling_rate: float) -> "tf.Tensor":
     """The share of each window in which something is heard.
 
     Args:

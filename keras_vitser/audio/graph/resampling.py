@@ -1,12 +1,16 @@
 """Resampling in TensorFlow's own ops, by the filters that `resampling_filters` measured from soxr."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_vitser.audio.graph.faults import refuse
+from keras_vitser.audio.graph.faults import Fault, refuse
 from keras_vitser.audio.graph.resampling_filters import COMMON_RATES, ResamplingFilter, measured_filter
 from keras_vitser.audio.reading import SAMPLING_RATE
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _BLOCK = 64  # products that are summed before their sums are
 
@@ -28,7 +32,7 @@ class Resampler:
         self.rates = tuple(rates)
         self._filters = [None if rate == sampling_rate else measured_filter(rate, sampling_rate) for rate in self.rates]
 
-    def __call__(self, waveform, rate, most_samples: int | None = None):
+    def __call__(self, waveform: "tf.Tensor", rate: "tf.Tensor", most_samples: int | None = None) -> "tf.Tensor":
         """One waveform.
 
         Args:
@@ -45,7 +49,14 @@ class Resampler:
         stages = [lambda each=each: _resampled(waveform, each, most_samples) for each in self._filters]
         return tf.switch_case(tf.cast(place, tf.int32), stages)
 
-    def or_refuse(self, words, waveform, rate, name, most_samples: int | None = None):
+    def or_refuse(
+        self,
+        words: "tf.Tensor",
+        waveform: "tf.Tensor",
+        rate: "tf.Tensor",
+        name: "tf.Tensor",
+        most_samples: int | None = None,
+    ) -> "tf.Tensor":
         """One waveform, if nothing is wrong with it.
 
         Args:
@@ -67,7 +78,7 @@ class Resampler:
         with tf.control_dependencies([refuse([(tf.size(resampled) == 0, too_short)], name)]):
             return tf.identity(resampled)
 
-    def faults(self, rate):
+    def faults(self, rate: "tf.Tensor") -> list[Fault]:
         """Pairs of a bool tensor and what is wrong with a rate where it holds."""
         import tensorflow as tf
 
@@ -75,7 +86,7 @@ class Resampler:
         return [(~tf.reduce_any(rate == list(self.rates)), tf.strings.format(words, rate))]
 
 
-def _resampled(waveform, each: ResamplingFilter | None, most_samples: int | None):
+def _resampled(waveform: "tf.Tensor", each: ResamplingFilter | None, most_samples: int | None) -> "tf.Tensor":
     import tensorflow as tf
 
     if each is None:
@@ -95,7 +106,7 @@ def _resampled(waveform, each: ResamplingFilter | None, most_samples: int | None
     return tf.concat([first, tf.reshape(resampled, [-1])[each.first_taps.shape[1] :]], axis=0)[:wanted]
 
 
-def _strided_convolution(samples, taps, stride: int):
+def _strided_convolution(samples: "tf.Tensor", taps: np.ndarray, stride: int) -> "tf.Tensor":
     """`(frames, phases)`: `tf.nn.conv1d`, but for the order of its sums.
 
     Each sum of a thousand products in float32 is made of sums of 64: half the rounding error, 5 dB, and no slower.

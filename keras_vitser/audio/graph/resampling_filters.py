@@ -9,6 +9,7 @@ own.
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class ResamplingFilter:
     taps: np.ndarray
     first_taps: np.ndarray
 
-    def samples_after(self, samples):
+    def samples_after(self, samples: Any) -> Any:
         """Length of what soxr makes of `samples` samples; of ints or int64 tensors."""
         return (2 * samples * self.phases + self.stride) // (2 * self.stride)
 
@@ -79,8 +80,8 @@ def measured_filter(from_rate: int, to_rate: int = SAMPLING_RATE) -> ResamplingF
             if 0 <= place < len(taps):
                 taps[place] = values
     read = np.flatnonzero(np.abs(taps).max(axis=1) > _SMALLEST_TAP)
-    first_taps = [_answer_to_impulse(sample, 2 * _REACH, from_rate, to_rate)[:_FIRST] for sample in range(_REACH)]
-    first_taps = np.array(first_taps, np.float32)
+    answers = [_answer_to_impulse(sample, 2 * _REACH, from_rate, to_rate)[:_FIRST] for sample in range(_REACH)]
+    first_taps = np.array(answers, np.float32)
     taps.flags.writeable = first_taps.flags.writeable = False
     return ResamplingFilter(
         stride=stride,

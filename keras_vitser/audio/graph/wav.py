@@ -6,6 +6,7 @@ files are refused as `read_waveform` refuses them; the message says which file o
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from keras_vitser.audio.full_scale import BEYOND
 from keras_vitser.audio.graph.faults import NOT_FINITE, first_fault, is_beyond_full_scale, refuse
@@ -24,6 +25,9 @@ from keras_vitser.audio.sound_header import (
     PRINTABLE,
     SUB_FORMAT_TAIL,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _ENCODINGS = ((PCM, 8), (PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32))  # tag, bits a sample
 
@@ -45,11 +49,11 @@ class WavReader:
         self._resampler = Resampler(sampling_rate, rates)
 
     @property
-    def rates(self):
+    def rates(self) -> tuple[int, ...]:
         """Rates that files may have, Hz."""
         return self._resampler.rates
 
-    def batch(self, files, samples: int):
+    def batch(self, files: "tf.Tensor", samples: int) -> "tf.Tensor":
         """The first `samples` of each file, padded with zeros at their end.
 
         Args:
@@ -70,7 +74,7 @@ class WavReader:
             places = tf.range(tf.shape(files)[0])
         return tf.map_fn(row, (places, files), fn_output_signature=tf.TensorSpec((samples,), tf.float32))
 
-    def waveform(self, file, name, most_samples: int | None = None):
+    def waveform(self, file: "tf.Tensor", name: "tf.Tensor", most_samples: int | None = None) -> "tf.Tensor":
         """One file.
 
         Args:
@@ -81,10 +85,11 @@ class WavReader:
         Returns:
             float32 tensor `(samples,)`.
         """
-        return self._resampler.or_refuse(*decoded_wav(file, self._resampler), name, most_samples)
+        words, waveform, rate = decoded_wav(file, self._resampler)
+        return self._resampler.or_refuse(words, waveform, rate, name, most_samples)
 
 
-def decoded_wav(file, resampler: Resampler):
+def decoded_wav(file: "tf.Tensor", resampler: Resampler) -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
     """One file at its own rate.
 
     Args:
@@ -237,7 +242,7 @@ def _code(name: bytes) -> int:
     return int.from_bytes(name, "little")
 
 
-def little_endian(code):
+def little_endian(code: "tf.Tensor") -> "tf.Tensor":
     """An int64 of a few bytes."""
     import tensorflow as tf
 
