@@ -1,5 +1,5 @@
 # make demo        train on generated voices, measure on voices never heard, and hear a clip of each class
-# make test        lint, import rules, and the tests on TensorFlow, JAX and PyTorch: 20 minutes on two cores at most
+# make test        lint, import rules, types, and the tests on TensorFlow, JAX and PyTorch: 20 minutes on two cores at most
 # make test-more   whole processes, KServe, tensorflow-io, Ray, hubs, browser, notebooks: 25 minutes more at most
 # make test-long   the checks that take minutes each, and are left out of both
 # make benchmarks  every claim of speed beside its peer: an hour
@@ -67,6 +67,7 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 test-training: .venv/.installed-test
 	KERAS_BACKEND=tensorflow $(BIN)/python $(PYTEST) -m "$(APART)" --junit-xml=$(RESULTS)/training.xml $(TRAINING)
