@@ -136,6 +136,10 @@ class TuningError(KerasViTSERError, RuntimeError):
     """A search cannot begin or go on. What its trials found so far is kept."""
 
 
+class FoldsError(KerasViTSERError, RuntimeError):
+    """Some runs of several folds and seeds did not end. The others did, and are kept."""
+
+
 class ExportError(KerasViTSERError, ValueError):
     """A model cannot be exported as asked."""
 

@@ -22,6 +22,7 @@ from keras_vitser.cli.overrides import (
 from keras_vitser.errors import ConfigError
 from keras_vitser.files import strict_json
 
+FOLDS = "folds.json"  # as in `experiments.run_folder`, which is slow to import
 _SPEAKERS_TO_KEEP_APART = 3  # one to test on, and two to learn from
 
 
@@ -39,7 +40,12 @@ def train(
     labels_as_written: bool = LABELS_AS_WRITTEN,
     leave_out_unreadable: bool = LEAVE_OUT_UNREADABLE,
     runs: Path = typer.Option(Path("runs"), help="Folder that the run folder is made in."),
-    resume: Path = typer.Option(None, help="Folder of a run that was stopped: go on as it began."),
+    folds: str = typer.Option(None, help="all, or fold numbers (1,3): each is a run of its own, in one folder."),
+    seeds: str = typer.Option(None, help="Seeds (0,1,2): each is a run of its own, in one folder."),
+    jobs: int = typer.Option(1, min=1, help="Of folds and seeds, so many are trained beside each other."),
+    resume: Path = typer.Option(
+        None, help="Folder of a run, or of folds and seeds, that was stopped: go on as it began."
+    ),
     backend: str = typer.Option(None, help=BACKEND_HELP),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
@@ -47,6 +53,9 @@ def train(
 
     Examples: keras-vitser train demo --- keras-vitser train savee --data PATH/TO/savee --epochs 5,5,5 --batch-size 32
     --- keras-vitser train --data PATH/TO/FOLDER (one folder a class) --- keras-vitser train --resume runs/RUN
+
+    All folds with three seeds, with mean, deviation and pooled answers: keras-vitser train savee --data PATH/TO/savee
+    --folds all --seeds 0,1,2 --jobs 2
 
     A stage that diverges goes on from its last finite state with another learning rate, the one value that --resume
     takes: keras-vitser train --resume runs/RUN --set stages.matching.learning_rate=1e-5
@@ -56,8 +65,25 @@ def train(
     if resume is not None:
         if config is not None:
             raise ConfigError("--resume goes on with a run as it began; leave out the config")
-        chosen = choose_backend(backend or backend_of(resume))
+        if folds is not None or seeds is not None:
+            raise ConfigError("--resume goes on with a run as it began; leave out --folds and --seeds")
+        several = (resume / FOLDS).is_file()
+        if several and overrides:
+            raise ConfigError(
+                f"--resume goes on with folds and seeds as they began; give what changes one to {resume}/RUN"
+            )
+        if jobs > 1 and not several:
+            raise ConfigError("--jobs is for several folds or seeds, and this is one run; leave it out")
+        chosen = choose_backend(backend or backend_of(_first_begun(resume) if several else resume))
         show_log()
+        if several:
+            with starting(chosen):
+                from keras_vitser.experiments import resume_folds
+
+            with progress_bars() as progress:
+                together = resume_folds(resume, data, jobs=jobs, progress=progress)
+            _show_folds(together, as_json)
+            return
         with starting(chosen):
             from keras_vitser.experiments import resume as go_on
 
@@ -69,8 +95,28 @@ def train(
         raise ConfigError("say what to train on: a config (keras-vitser train demo), or --data FOLDER, or both")
     if config is None:
         config, overrides = "folder", _for_own_recordings(data, labels_as_written) | overrides
+    chosen_folds, chosen_seeds = _folds_of(folds), _numbers("--seeds", seeds)
+    if jobs > 1 and folds is None and seeds is None:
+        raise ConfigError("--jobs is for several folds or seeds: --folds all, or --seeds 0,1,2")
     chosen = choose_backend(backend)
     show_log()
+    if folds is not None or seeds is not None:
+        with starting(chosen):
+            from keras_vitser.experiments import run_folds
+
+        with progress_bars() as progress:
+            together = run_folds(
+                config,
+                data,
+                folds=chosen_folds,
+                seeds=chosen_seeds,
+                jobs=jobs,
+                runs=runs,
+                overrides=overrides,
+                progress=progress,
+            )
+        _show_folds(together, as_json)
+        return
     with starting(chosen):
         from keras_vitser.experiments import run
 
@@ -92,6 +138,32 @@ def _show(run, as_json: bool) -> None:
     if run.answers:
         _show_answers(run)
         _show_next(run)
+
+
+def _show_folds(together, as_json: bool) -> None:
+    if as_json:
+        print(strict_json({"folder": str(together.folder), "metrics": together.metrics}, ensure_ascii=False))
+        return
+    for role, sentence in together.sentences.items():
+        out.print(f"{role.replace('_', ' ')}: {sentence}", markup=False)
+    out.print(f"runs: {together.folder}\nanswers: {together.predictions}", markup=False)
+
+
+def _folds_of(text: str | None) -> "list[int] | str | None":
+    return text if text in (None, "all") else _numbers("--folds", text, " or `all`")
+
+
+def _numbers(option: str, text: str | None, more: str = "") -> list[int] | None:
+    if text is None:
+        return None
+    if not all(number.strip().isdigit() for number in text.split(",")):
+        raise ConfigError(f"{option} takes whole numbers with commas between them{more}. Received: {text!r}")
+    return [int(number) for number in text.split(",")]
+
+
+def _first_begun(folder: Path) -> Path:
+    """The first run of several that says on which backend they are trained."""
+    return next((path.parent for path in sorted(folder.glob("*/environment.json"))), folder)
 
 
 def _show_answers(run) -> None:

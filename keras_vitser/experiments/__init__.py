@@ -5,20 +5,37 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Config": "config",
+    "FoldsRun": "folds",
     "Measured": "measuring",
     "Run": "experiment",
     "Tracked": "tracking.run_tracking",
     "evaluate_model": "measuring",
     "load_config": "config",
     "resume": "experiment",
+    "resume_folds": "folds",
     "run": "experiment",
+    "run_folds": "folds",
     "track": "tracking.run_tracking",
 }
-__all__ = ["Config", "Measured", "Run", "Tracked", "evaluate_model", "load_config", "resume", "run", "track"]
+__all__ = [
+    "Config",
+    "FoldsRun",
+    "Measured",
+    "Run",
+    "Tracked",
+    "evaluate_model",
+    "load_config",
+    "resume",
+    "resume_folds",
+    "run",
+    "run_folds",
+    "track",
+]
 
 if TYPE_CHECKING:
     from keras_vitser.experiments.config import Config, load_config
     from keras_vitser.experiments.experiment import Run, resume, run
+    from keras_vitser.experiments.folds import FoldsRun, resume_folds, run_folds
     from keras_vitser.experiments.measuring import Measured, evaluate_model
     from keras_vitser.experiments.tracking.run_tracking import Tracked, track
 

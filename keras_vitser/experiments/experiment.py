@@ -149,12 +149,31 @@ def run(
         (160, 0.25)
     """
     config = load_config(config, overrides)
+    return _begin(
+        config,
+        data,
+        lambda split: RunFolder.create(runs, f"{split.corpus.name}_{split.protocol}_s{config.seed}"),
+        progress,
+    )
+
+
+def run_in(
+    folder: str | os.PathLike,
+    config: Common,
+    data: str | os.PathLike | None = None,
+    *,
+    progress: Callable[[str, int, int], None] = lambda task, done, total: None,
+) -> Run:
+    """`run`, whose folder has this path and is not there yet."""
+    return _begin(config, data, lambda split: RunFolder.make(folder), progress)
+
+
+def _begin(config: Common, data: str | os.PathLike | None, make: Callable[[Split], RunFolder], progress) -> Run:
     prepared = _prepare(config, data, lambda refuse: preparation.readable_split_of(config, data, refuse, progress))
-    split = prepared.split
-    folder = RunFolder.create(runs, f"{split.corpus.name}_{split.protocol}_s{config.seed}")
+    folder = make(prepared.split)
     log.info("run folder %s", folder.path)
     with folder.lock():
-        folder.write_start(config, split, data)
+        folder.write_start(config, prepared.split, data)
         return _finish(prepared, folder, progress)
 
 

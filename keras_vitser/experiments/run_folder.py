@@ -20,12 +20,15 @@ from filelock import FileLock, Timeout
 
 import keras_vitser
 from keras_vitser.audio import COPIES
+from keras_vitser.audio.file_names import composed
 from keras_vitser.corpora import Split
 from keras_vitser.errors import RunFolderError
 from keras_vitser.experiments.config import Common
 from keras_vitser.files import strict_json, whole_file
 
+FOLDS = "folds.json"  # in a folder of several runs: which they are
 PROJECT = "tuning"  # KerasTuner's folder, in the folder of a search
+_SPLIT_COLUMNS = ["path", "copy", "label", "speaker", "part"]
 _PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "soundfile", "soxr", "mlflow")
 
 
@@ -68,10 +71,18 @@ class RunFolder:
                 number += 1
             except OSError as error:
                 raise RunFolderError(f"{path}: cannot be made ({error.strerror}); give another `--runs`") from None
-        run = cls(path)
-        for folder in (run.figures, run.checkpoints):
+        return cls(path)._filled()
+
+    @classmethod
+    def make(cls, path: str | os.PathLike) -> "RunFolder":
+        """Makes the folder of this path, which is not there yet."""
+        Path(path).mkdir(parents=True)
+        return cls(path)._filled()
+
+    def _filled(self) -> "RunFolder":
+        for folder in (self.figures, self.checkpoints):
             folder.mkdir()
-        return run
+        return self
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "RunFolder":
@@ -117,6 +128,17 @@ class RunFolder:
     def is_search(self) -> bool:
         """Whether it is the folder of a search, not of a run."""
         return (self.path / PROJECT).is_dir()
+
+    @property
+    def is_folds(self) -> bool:
+        """Whether it is a folder of several runs: folds and seeds of one config."""
+        return (self.path / FOLDS).is_file()
+
+    @property
+    def folds(self) -> "RunFolder | None":
+        """The folder of folds and seeds that this run is one of."""
+        parent = RunFolder(self.path.parent)
+        return parent if parent.is_folds else None
 
     def cannot_be_written(self, error: OSError) -> RunFolderError:
         """What to raise in place of an error of the disk."""
@@ -176,8 +198,7 @@ class RunFolder:
         Raises:
             RunFolderError: They are not.
         """
-        before = (self.path / "split.csv").read_text(encoding="utf-8")
-        if before != _split_table(split):
+        if self._rows() != _rows_of(_split_table(split)):
             raise RunFolderError(
                 f"{self.path}: the recordings are not those that the run began with (its split.csv says otherwise); "
                 "give them with --data, or begin a new run"
@@ -185,11 +206,13 @@ class RunFolder:
 
     def split_parts(self) -> dict[str, list[list[str]]]:
         """The rows of `split.csv` (path, copy, label, speaker) of each part that has any."""
-        lines = (self.path / "split.csv").read_text(encoding="utf-8").splitlines()
         parts: dict[str, list[list[str]]] = {}
-        for *cells, part in list(csv.reader(line for line in lines if not line.startswith("#")))[1:]:
+        for *cells, part in self._rows():
             parts.setdefault(part, []).append(cells)
         return parts
+
+    def _rows(self) -> list[list[str]]:
+        return _rows_of((self.path / "split.csv").read_text(encoding="utf-8"))
 
     def keep_progress(self, stage: str, epochs: int) -> None:
         """Drops all lines of `progress.jsonl` after this many epochs of a stage."""
@@ -270,8 +293,15 @@ def _split_table(split: Split) -> str:
     comments = [f"# {line}" for line in (f"protocol: {split.protocol}", split.description, *split.warnings)]
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     rows = [[*_example_cells(split, example), part] for part, examples in parts.items() for example in examples]
-    table = _table(["path", "copy", "label", "speaker", "part"], rows)
+    table = _table(_SPLIT_COLUMNS, rows)
     return "\n".join(comments) + "\n" + table
+
+
+def _rows_of(table: str) -> list[list[str]]:
+    """What a table says of each example; columns of other versions, and comments, say nothing of who is where."""
+    lines = [line for line in table.splitlines() if not line.startswith("#")]
+    rows = [[row[name] for name in _SPLIT_COLUMNS] for row in csv.DictReader(lines)]
+    return [[path, copy, composed(label), speaker, part] for path, copy, label, speaker, part in rows]
 
 
 def _example_cells(split: Split, example) -> list[str]:

@@ -144,7 +144,15 @@ class RunTracking:
         state = _state(folder)
         if (state.get("uri"), state.get("experiment")) != (section.uri, section.experiment):
             state = {}
-        self.run = Tracker(section, folder.path.parent, folder.path.name, run_id=state.get("run"), strict=strict)
+        outer = folder.folds
+        self.run = Tracker(
+            section,
+            folder.path.parent if outer is None else outer.path.parent,
+            folder.path.name,
+            run_id=state.get("run"),
+            parent_id=None if outer is None else _state(outer).get("run"),
+            strict=strict,
+        )
         goes_on = self.run.run_id == state.get("run")
         self._known: dict[str, str] = state.get("stages", {}) if goes_on else {}
         self._stages: dict[str, Tracker] = {}

@@ -40,6 +40,7 @@ class Tracker:
         runs: Folder of the run folders; the SQLite file lies in it by default.
         name: Name of the run.
         parent: Tracker of the run that this one is nested in. Its place is taken; `section` then says nothing.
+        parent_id: Id of the run that this one is nested in, where another process tracks that.
         run_id: A run to go on with. Where the store does not know it, a new one is made.
         strict: Whether a failure is raised.
 
@@ -59,12 +60,14 @@ class Tracker:
         parent: "Tracker | None" = None,
         run_id: str | None = None,
         *,
+        parent_id: str | None = None,
         strict: bool = False,
     ):
         self._finished = False
         self._store = parent._store if parent else _Store(section, runs, strict)
+        parent_id = parent.run_id if parent else parent_id
         self.run_id: str | None = self._store.do(
-            lambda client: self._known(client, run_id) or self._new(client, name, parent)
+            lambda client: self._known(client, run_id) or self._new(client, name, parent_id)
         )
 
     @property
@@ -148,8 +151,8 @@ class Tracker:
             client.update_run(run_id, status="RUNNING")
         return run_id
 
-    def _new(self, client, name: str, parent: "Tracker | None") -> str:
-        tags = {"mlflow.parentRunId": parent.run_id} if parent else None
+    def _new(self, client, name: str, parent_id: str | None) -> str:
+        tags = {"mlflow.parentRunId": parent_id} if parent_id else None
         return client.create_run(self._store.experiment, run_name=name, tags=tags).info.run_id
 
 
