@@ -170,7 +170,6 @@ class Recognizer(Classifier):
                 many frames as the spectrogram has (1001) are not interpolated.
 
         Raises:
-            BackendError: PyTorch is not installed.
             CheckpointError: The file is not their format, or does not fit labels and sizes.
         """
         network = ViTSER.from_author_checkpoint(path, **sizes)

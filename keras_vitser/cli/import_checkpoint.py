@@ -21,7 +21,7 @@ def import_checkpoint(
     ),
     backend: str = typer.Option(None, help=BACKEND_HELP),
 ) -> None:
-    """Make a model folder of a checkpoint of the paper's authors. Needs PyTorch, for this alone.
+    """Make a model folder of a checkpoint of the paper's authors. PyTorch is not needed.
 
     Example: keras-vitser import-checkpoint teacher.pth --labels anger,calm,fear,joy --output models/teacher
     """

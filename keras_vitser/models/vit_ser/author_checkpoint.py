@@ -8,14 +8,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vitser.errors import BackendError, CheckpointError
+from keras_vitser.errors import CheckpointError
 from keras_vitser.models.vit_ser.author_keys import author_weights, to_keras_layout, variable_of
-from keras_vitser.models.vit_ser.checkpoint_archive import checked_archive
+from keras_vitser.models.vit_ser.checkpoint_archive import StoredTensor, read_checkpoint
 
 if TYPE_CHECKING:
     from keras_vitser.models.vit_ser.vit_ser import ViTSER
@@ -49,47 +48,27 @@ def from_author_checkpoint(
     return model
 
 
-def torch_or_error() -> ModuleType:
-    """PyTorch, whichever backend the networks run on.
-
-    Raises:
-        BackendError: It is not installed.
-
-    Example:
-        >>> torch_or_error().__name__
-        'torch'
-    """
-    try:
-        import torch
-    except ImportError:
-        raise BackendError("checkpoints of the authors' code need PyTorch: pip install 'keras-vitser[torch]'") from None
-    return torch
-
-
 class _RefusedError(Exception):
     """The reason, without the file's name."""
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    torch = torch_or_error()
-    archive = checked_archive(path)
-    try:
-        content = torch.load(archive, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever PyTorch finds that checked_archive does not look for
-        raise _RefusedError(f"PyTorch cannot read it ({' '.join(str(error).split())[:120]})") from None
-    state = content.get(STATE) if isinstance(content, dict) else None
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.content.get(STATE) if isinstance(checkpoint.content, dict) else None
     if not isinstance(state, dict):
         raise _RefusedError(f"{STATE} is missing; save it with torch.save({{'{STATE}': network.state_dict()}}, path)")
-    tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
+    tensors = [value for value in state.values() if isinstance(value, StoredTensor)]
     if sum(tensor.nbytes for tensor in tensors) > path.stat().st_size:
         raise _RefusedError(f"{STATE}: its tensors are larger than the file, so they share their numbers")
+    arrays = {}
     for key, value in state.items():
-        if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
-            found = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
+        if not isinstance(value, StoredTensor) or value.dtype != "torch.float32":
+            found = value.dtype if isinstance(value, StoredTensor) else type(value).__name__
             raise _RefusedError(f"{_shown(key)}: is {found}, and a weight is torch.float32")
-        if not torch.isfinite(value).all():
+        arrays[str(key)] = array = checkpoint.array(value)
+        if not np.isfinite(array).all():
             raise _RefusedError(f"{_shown(key)}: has a weight that is NaN or infinite; its training had failed")
-    return {str(key): value.detach().numpy() for key, value in state.items()}
+    return arrays
 
 
 def _config(

@@ -2,14 +2,15 @@
 
 import os
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from keras import ops
 
-from keras_vitser.errors import CheckpointError
+from keras_vitser.errors import BackendError, CheckpointError
 from keras_vitser.files import whole_file
 from keras_vitser.models.finite_weights import check_finite
-from keras_vitser.models.vit_ser.author_checkpoint import STATE, torch_or_error
+from keras_vitser.models.vit_ser.author_checkpoint import STATE
 from keras_vitser.models.vit_ser.author_keys import author_weights, to_torch_layout, variable_of
 from keras_vitser.models.vit_ser.vit_ser import ViTSER
 
@@ -38,7 +39,7 @@ def to_author_checkpoint(model: ViTSER, path: str | os.PathLike) -> Path:
         >>> ViTSER.from_author_checkpoint(path).count_params()
         496903
     """
-    torch, path = torch_or_error(), Path(path)
+    torch, path = _torch(), Path(path)
     _check_publishable(model)
     if not path.parent.is_dir():
         raise CheckpointError(f"{path}: cannot be written; there is no folder {path.parent}")
@@ -50,6 +51,14 @@ def to_author_checkpoint(model: ViTSER, path: str | os.PathLike) -> Path:
     with whole_file(path) as part, part.open("wb") as file:
         torch.save({STATE: state}, file)
     return path
+
+
+def _torch() -> ModuleType:
+    try:
+        import torch
+    except ImportError:
+        raise BackendError("checkpoints of the authors' code need PyTorch: pip install 'keras-vitser[torch]'") from None
+    return torch
 
 
 def _check_publishable(model: ViTSER) -> None:

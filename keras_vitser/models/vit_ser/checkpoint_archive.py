@@ -1,10 +1,8 @@
-"""A PyTorch checkpoint, checked before PyTorch sees it.
+"""A PyTorch checkpoint, read without PyTorch.
 
-`torch.load(weights_only=True)` runs no code from a file, but it believes the sizes that
-the file declares: it takes memory for them, reads past the end of a record that is
-smaller, and leaves memory as it was for a record that the archive calls a folder. So the
-archive and its pickle are read here first, with nothing but stand-ins called, and PyTorch
-is given a new archive of the records that were checked.
+`torch.load(weights_only=True)` runs no code from a file, but it believes the sizes that the file declares: it takes
+memory for them, and reads past the end of a record that is smaller. Here the archive and its pickle are checked first,
+with nothing but stand-ins called, and the numbers are then read by NumPy.
 """
 
 import io
@@ -15,24 +13,27 @@ import pickletools
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from keras_vitser.errors import CheckpointError
 
 _LARGEST_FILE = 2**29  # bytes; the large teacher has 2**26 with its optimizer's state
 _LARGEST_PICKLE = 2**20  # bytes; the large teacher's has 2**15, and 2**17 with its optimizer's state
-_ITEM_SIZES = {
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "LongStorage": 8,
-    "IntStorage": 4,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
+_STORAGES = {  # their type of number, and its bytes
+    "DoubleStorage": ("torch.float64", 8),
+    "FloatStorage": ("torch.float32", 4),
+    "HalfStorage": ("torch.float16", 2),
+    "BFloat16Storage": ("torch.bfloat16", 2),
+    "LongStorage": ("torch.int64", 8),
+    "IntStorage": ("torch.int32", 4),
+    "ShortStorage": ("torch.int16", 2),
+    "CharStorage": ("torch.int8", 1),
+    "ByteStorage": ("torch.uint8", 1),
+    "BoolStorage": ("torch.bool", 1),
 }
+_FLOAT32 = {b"little": "<f4", b"big": ">f4"}  # by the record `byteorder`, which files of PyTorch before 2.1 lack
 # What `torch.save` writes of dicts, lists, numbers, text and tensors; nothing that makes other objects.
 _OPCODES = {
     *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "BINPERSID"),
@@ -43,16 +44,57 @@ _OPCODES = {
 }
 
 
-def checked_archive(path: str | os.PathLike) -> io.BytesIO:
-    """Refuses a file that is no checkpoint of plain tensors, or that would unfold to more than itself.
+class StoredTensor(NamedTuple):
+    """A tensor of a checkpoint, which was checked to lie within its record.
 
-    Until all is checked, memory is taken for the pickle alone, 1 MB at most.
+    A tuple, so that no instruction of a pickle can change one.
+
+    Attributes:
+        dtype: Its name, such as `"torch.float32"`.
+        nbytes: Bytes of its numbers.
+        shape: Its lengths.
+        strides: Numbers from one element to the next, along each axis.
+        offset: Numbers of the record before its first.
+        record: Name of the record.
+    """
+
+    dtype: str
+    nbytes: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    record: str
+
+
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        content: The dicts, lists, numbers and text that were saved, with a `StoredTensor` for each tensor.
+    """
+
+    def __init__(self, content: Any, records: dict[str, bytes], float32: str):
+        self.content = content
+        self._records = records
+        self._float32 = float32
+
+    def array(self, tensor: StoredTensor) -> np.ndarray:
+        """The numbers of a tensor of `torch.float32`, as a new array of its shape."""
+        numbers = np.frombuffer(self._records[tensor.record], self._float32)[tensor.offset :]
+        strides = [4 * stride for stride in tensor.strides]
+        return np.lib.stride_tricks.as_strided(numbers, tensor.shape, strides, writeable=False).astype(np.float32)
+
+
+def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Reads a file that `torch.save` wrote; refuses what is no checkpoint of plain tensors, or unfolds to more.
+
+    Until all is checked, memory is taken for the pickle alone, 1 MB at most; then for what the file holds.
 
     Args:
         path: The file.
 
     Returns:
-        A zip archive of the same pickle and numbers, for `torch.load(..., weights_only=True)`.
+        What it holds.
 
     Raises:
         CheckpointError: The file is missing, too large, no zip archive as `torch.save` writes it,
@@ -64,7 +106,7 @@ def checked_archive(path: str | os.PathLike) -> io.BytesIO:
         >>> path = Path(tempfile.mkdtemp()) / "teacher.pth"
         >>> _ = path.write_bytes(b"no archive")
         >>> try:
-        ...     checked_archive(path)
+        ...     read_checkpoint(path)
         ... except CheckpointError as error:
         ...     print(str(error).partition(": ")[2])
         is not the zip archive that torch.save writes since PyTorch 1.6
@@ -82,8 +124,10 @@ def checked_archive(path: str | os.PathLike) -> io.BytesIO:
             records = _records(archive, size)
             pickled = archive.read(records["data.pkl"])
             _check_opcodes(pickled)
-            _Declarations(pickled, records).load()
-            return _copy(archive, records)
+            content = _Declarations(pickled, records).load()
+            order = archive.read(records["byteorder"]) if "byteorder" in records else b"little"
+            stored = {name: archive.read(entry) for name, entry in records.items() if name.startswith("data/")}
+            return Checkpoint(content, stored, _FLOAT32[order])
     except _RefusedError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except Exception as error:  # a hostile archive or pickle can make its reader raise anything
@@ -111,17 +155,6 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return {entry.filename.removeprefix(root): entry for entry in entries}
 
 
-def _copy(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> io.BytesIO:
-    copied = io.BytesIO()
-    with zipfile.ZipFile(copied, "w", zipfile.ZIP_STORED) as copy:
-        for name, entry in records.items():
-            if name in ("data.pkl", "byteorder") or name.startswith("data/"):
-                copy.writestr(f"archive/{name}", archive.read(entry))
-        copy.writestr("archive/version", "3")
-    copied.seek(0)
-    return copied
-
-
 def _check_opcodes(pickled: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name not in _OPCODES:
@@ -130,8 +163,20 @@ def _check_opcodes(pickled: bytes) -> None:
             raise _RefusedError(f"data.pkl numbers an object {argument:,}, more than it can hold")
 
 
+class _Storage(NamedTuple):
+    """Numbers of one type, a record of the archive."""
+
+    record: str
+    dtype: str
+    item_bytes: int
+    items: int
+
+
 class _Declarations(pickle.Unpickler):
-    """Reads the pickle with stand-ins in place of tensors; a storage is its number of items."""
+    """Reads the pickle with stand-ins in place of tensors and their storages.
+
+    What it calls are methods, of which a pickle can change no attribute.
+    """
 
     def __init__(self, pickled: bytes, records: dict[str, zipfile.ZipInfo]):
         super().__init__(io.BytesIO(pickled))
@@ -140,31 +185,50 @@ class _Declarations(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
-        if module == "torch" and name in _ITEM_SIZES:
+        if module == "torch" and name in _STORAGES:
             return name
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _check_tensor
+            return self._tensor
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return lambda data, requires_grad, hooks: None
+            return self._parameter
         raise _RefusedError(
             f"asks for {_shown(f'{module}.{name}')}, and only tensors, numbers and text are read; where you trust the "
             "file, load it with PyTorch and save the model_state_dict alone"
         )
 
-    def persistent_load(self, declared: Any) -> int:
+    def persistent_load(self, declared: Any) -> _Storage:
         _, storage_type, key, _, count = declared
         name = f"data/{key}"
         if name not in self._records:
             raise _RefusedError(f"declares the record {_shown(name)}, and holds none")
         found = self._records[name].file_size
-        if found != count * _ITEM_SIZES[storage_type]:
+        dtype, item_bytes = _STORAGES[storage_type]
+        if type(count) is not int or found != count * item_bytes:
             raise _RefusedError(f"declares {count:,} numbers in {_shown(name)}, and that has {found:,} bytes")
-        return count
+        return _Storage(name, dtype, item_bytes, count)
+
+    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
+        if not isinstance(storage, _Storage):
+            raise TypeError("a tensor has no storage")
+        if not _lies_within(storage.items, offset, shape, strides):
+            raise _RefusedError(
+                f"declares a tensor of the shape {_shown(shape)} in a record of {storage.items:,} numbers"
+            )
+        nbytes = math.prod(shape) * storage.item_bytes
+        return StoredTensor(storage.dtype, nbytes, tuple(shape), tuple(strides), offset, storage.record)
+
+    def _parameter(self, data: Any, *_: Any) -> Any:
+        return data
 
 
-def _check_tensor(items: int, offset: int, shape: tuple[int, ...], *_: Any) -> None:
-    if min(shape, default=0) < 0 or math.prod(shape) > items:
-        raise _RefusedError(f"declares a tensor of the shape {_shown(shape)} in a record of {items:,} numbers")
+def _lies_within(items: int, offset: Any, shape: Any, strides: Any) -> bool:
+    """Whether a tensor has no number outside of its record, and no more numbers than that."""
+    if any(type(number) is not int or number < 0 for number in (offset, *shape, *strides)):
+        return False
+    if len(strides) != len(shape) or math.prod(shape) > items:
+        return False
+    last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    return 0 in shape or last < items
 
 
 def _shown(value: Any) -> str:

@@ -155,8 +155,8 @@ class ViTSER(keras.Model):
         """The network of a PyTorch checkpoint that the paper's authors published, or that their code wrote.
 
         Teacher or student, depth, widths and number of classes are read off the shapes; image size, patch size,
-        heads and pooling are not in the file. Needs PyTorch to read it (`pip install 'keras-vitser[torch]'`), on
-        whichever backend the network then runs. No code that the file may carry is run.
+        heads and pooling are not in the file. PyTorch need not be installed, and no code that the file may carry
+        is run.
 
         Args:
             path: The file, `torch.save({"model_state_dict": ...}, path)`.
@@ -170,7 +170,6 @@ class ViTSER(keras.Model):
             The `ViTSER`, whose logits and feature map are those of the authors' network.
 
         Raises:
-            BackendError: PyTorch is not installed.
             CheckpointError: The file is missing, damaged, needs code to be run, is not their format, or does not
                 fit the sizes given; the message names the key.
         """

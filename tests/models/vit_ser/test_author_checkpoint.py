@@ -1,5 +1,6 @@
 """keras_vitser/models/vit_ser/author_checkpoint.py; what a file must not do is in test_checkpoint_archive.py."""
 
+import subprocess
 import sys
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_vitser.errors import BackendError, CheckpointError
-from keras_vitser.models import ViTSER, to_author_checkpoint
+from keras_vitser.models import ViTSER, load_model, to_author_checkpoint
 from tests.requirements import require
 
 torch = require("torch")
@@ -328,10 +329,28 @@ def test_refuses_sizes_that_do_not_fit(tmp_path, options, words):
 
 
 @pytest.mark.backends("tensorflow")
-def test_without_pytorch_the_error_names_it(tmp_path, monkeypatch):
-    path = save(random_network(**STUDENT), tmp_path / "student.pth")
+def test_writing_without_pytorch_names_it(tmp_path, monkeypatch):
     model = ViTSER.student(2, image_size=IMAGE, patch_size=(8, 1), depth=1)
     monkeypatch.setitem(sys.modules, "torch", None)
-    for call in (lambda: ViTSER.from_author_checkpoint(path), lambda: to_author_checkpoint(model, path)):
-        with pytest.raises(BackendError, match=r"need PyTorch: pip install 'keras-vitser\[torch\]'"):
-            call()
+    with pytest.raises(BackendError, match=r"need PyTorch: pip install 'keras-vitser\[torch\]'"):
+        to_author_checkpoint(model, tmp_path / "student.pth")
+
+
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("sizes", [TEACHER, STUDENT], ids=["teacher", "student"])
+def test_reading_needs_no_pytorch(tmp_path, sizes):
+    path = save(random_network(**sizes), tmp_path / "published.pth")
+    code = (
+        "import sys\n"
+        "from keras_vitser.models import ViTSER\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.modules['torch'] = None\n"
+        "model = ViTSER.from_author_checkpoint(sys.argv[1], image_size=(8, 8), patch_size=(8, 1))\n"
+        "model.save(sys.argv[2])"
+    )
+    to = tmp_path / "network.keras"
+    subprocess.run([sys.executable, "-c", code, str(path), str(to)], check=True)
+    written = saved_state(to_author_checkpoint(load_model(to), tmp_path / "back.pth"))
+    expected = torch.load(path, weights_only=True)["model_state_dict"]
+    assert written.keys() == expected.keys()
+    assert all(torch.equal(written[key], value) for key, value in expected.items())
