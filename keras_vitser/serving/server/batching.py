@@ -9,6 +9,11 @@ not their answer.
 Two batches are under way: while the answers to one are written and its clients' next requests are read, TensorFlow has
 the other to compute. With 8 clients on two cores one gave 148 clips/s, two gave 164 and three 156, where a bare loop of
 whole batches had 183.
+
+The graphs that we export join requests by themselves, so this was held against a bare pool of threads that runs each
+request alone (two cores in use by others, clips of 4 s, medians of 11 rounds in turns). With 8 and 32 clients the 99th
+percentile of the latency is 9 and 10 % lower than with a pool of 8, 19 and 24 % lower than with one of 32; throughput
+is 0.96 to 1.16 times theirs, and the median of the latency the same within 8 %. A lone client notices nothing.
 """
 
 import asyncio
