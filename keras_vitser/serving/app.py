@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vitser.errors import AudioError, PredictionError, ServingError
 from keras_vitser.recognizer import Recognizer
-from keras_vitser.serving.listening import heard_figure, heard_sentence, listen
+from keras_vitser.serving.listening import Heard, heard_figure, heard_sentence, listen
 
 if TYPE_CHECKING:
     import gradio
@@ -86,7 +86,7 @@ def launch(recognizer: Recognizer, host: str = "127.0.0.1", port: int = 7860) ->
     page.block_thread()
 
 
-def _pixels(heard) -> np.ndarray:
+def _pixels(heard: Heard) -> np.ndarray:
     figure = heard_figure(heard)
     figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[:, :, :3]
+    return np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]  # Agg's canvas has it

@@ -77,7 +77,7 @@ class _Requests:
         self._timeout, self._retries, self._batch_size = timeout, retries, batch_size
 
     def _bodies(self, source: Source | Sequence[Source], sampling_rate: float | None) -> Iterator[bytes]:
-        sources = source if isinstance(source, list | tuple) else [source]
+        sources: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
         for start in range(0, len(sources), self._batch_size):
             yield _body([_wav(item, sampling_rate) for item in sources[start : start + self._batch_size]])
 
@@ -232,7 +232,7 @@ def _wav(source: Source, sampling_rate: float | None) -> bytes:
         waveform = read_waveform(source)
     else:
         waveform = waveform_of(source, sampling_rate, SAMPLING_RATE)
-        check_full_scale(source, sampling_rate)  # it would be clipped
+        check_full_scale(source, sampling_rate)  # type: ignore[arg-type]  # it would be clipped
     width = 3 if np.abs(waveform).max(initial=0.0) < _QUIET else 2
     scale = 2 ** (8 * width - 1)
     return wav_file(np.clip(np.round(waveform * float(scale)), -scale, scale - 1), SAMPLING_RATE, width)

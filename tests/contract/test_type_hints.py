@@ -11,7 +11,7 @@ pytestmark = pytest.mark.backends("tensorflow")
 
 PACKAGE = Path(keras_vitser.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-NOT_YET = ("distillation/", "experiments/", "models/", "serving/")
+NOT_YET = ("distillation/", "experiments/", "models/")
 
 
 def without_hints(source):

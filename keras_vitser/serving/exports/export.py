@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ def _check(to: Path, kind: str, version: int | None, int8: bool) -> None:
 
 
 @contextmanager
-def _new(path: Path, kind: str):
+def _new(path: Path, kind: str) -> Iterator[Path]:
     """A path to write to, which takes its name when the block ends."""
     try:
         if kind == "saved_model":

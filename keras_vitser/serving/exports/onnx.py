@@ -38,7 +38,7 @@ def write_onnx(recognizer: Recognizer, file: Path, about: dict[str, Any], card: 
     onnx.save(model, str(file))
 
 
-def _erfc(graph, node, name, args) -> None:
+def _erfc(graph: Any, node: Any, name: str, args: Any) -> None:
     """1 - Erf(x), which tf2onnx does not write by itself; exact GELU needs it."""
     import tf2onnx
 

@@ -8,11 +8,14 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_vitser
 from keras_vitser.errors import ExportError, KerasViTSERError
 from keras_vitser.files import strict_json
+
+if TYPE_CHECKING:
+    from keras_vitser.recognizer import Recognizer
 
 
 def do(job: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +33,8 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
         raise ExportError(f"{job['model']}: its front end, {type(front_end).__name__}, {why}, and cannot be exported")
     about, card = _about(job, recognizer)
     part = Path(job["part"])
-    signatures, sentence = (), ""
+    signatures: tuple[str, ...] = ()
+    sentence = ""
     if job["kind"] == "saved_model":
         signatures = _saved_model(recognizer, part, about, card, job["name"])
     elif job["kind"] == "onnx":
@@ -42,7 +46,7 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
     return {"signatures": signatures, "sentence": sentence}
 
 
-def _about(job: dict[str, Any], recognizer) -> tuple[dict[str, Any], str]:
+def _about(job: dict[str, Any], recognizer: "Recognizer") -> tuple[dict[str, Any], str]:
     """What a server or client may want to know, and the model card."""
     from keras_vitser.files import sha256
     from keras_vitser.recognizer import CARD_FILE, NETWORK_FILE, model_folder
@@ -61,7 +65,7 @@ def _about(job: dict[str, Any], recognizer) -> tuple[dict[str, Any], str]:
     return about, card.read_text(encoding="utf-8") if card.is_file() else ""
 
 
-def _saved_model(recognizer, part: Path, about: dict[str, Any], card: str, name: str) -> tuple[str, ...]:
+def _saved_model(recognizer: "Recognizer", part: Path, about: dict[str, Any], card: str, name: str) -> tuple[str, ...]:
     from keras_vitser.recognizer import CARD_FILE, SETTINGS_FILE
     from keras_vitser.serving.exports.saved_model import write_saved_model
     from keras_vitser.serving.exports.warmup import write_warmup
@@ -75,7 +79,7 @@ def _saved_model(recognizer, part: Path, about: dict[str, Any], card: str, name:
     return signatures
 
 
-def _litert(recognizer, part: Path, about: dict[str, Any], card: str, job: dict[str, Any]) -> str:
+def _litert(recognizer: "Recognizer", part: Path, about: dict[str, Any], card: str, job: dict[str, Any]) -> str:
     from keras_vitser.serving.exports.litert import attach, quantize_weights, write_litert
 
     sentence = ""

@@ -9,6 +9,7 @@ fails alone, and clips of all lengths are joined.
 
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from keras_vitser.audio.graph.faults import refuse, scale_fault
 from keras_vitser.audio.graph.hearing import heard_shares
@@ -16,6 +17,11 @@ from keras_vitser.audio.graph.wav import WavReader
 from keras_vitser.recognizer import NOT_FINITE, Recognizer
 from keras_vitser.serving.exports.clip_graph import probabilities_of
 from keras_vitser.serving.exports.dft_by_matrices import without_loops
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Outputs: TypeAlias = "dict[str, tf.Tensor]"
 
 # Measured on two cores with the paper's student, 8 clients at once: 89 clips/s, a loop of whole batches alone has 85.
 _LARGEST_BATCH = 32  # clips that are computed together; a larger request is divided
@@ -79,20 +85,21 @@ class _Graphs:
         self._network = recognizer.network
         # All clips of a batch at once, on all cores: a clip at a time, as the layer does it, served a third fewer.
         self._front_end = without_loops(recognizer.front_end)
+        self._clip_samples: Any = self._front_end.clip_samples  # an int, where a front end can be exported
         self._labels = recognizer.labels
         self._reader = WavReader(recognizer.front_end.sampling_rate)
 
-    def serving_default(self, waveform):
+    def serving_default(self, waveform: "tf.Tensor") -> Outputs:
         return self._answers(self._clips(waveform))
 
-    def wav(self, audio_bytes):
-        return self._answers(self._reader.batch(audio_bytes, self._front_end.clip_samples))
+    def wav(self, audio_bytes: "tf.Tensor") -> Outputs:
+        return self._answers(self._reader.batch(audio_bytes, self._clip_samples))
 
-    def explain(self, waveform):
+    def explain(self, waveform: "tf.Tensor") -> Outputs:
         clips = self._clips(waveform)
         return self._answers(clips) | {"attention": self._joined(self._attention, clips)}
 
-    def embed(self, waveform):
+    def embed(self, waveform: "tf.Tensor") -> Outputs:
         return {"feature_map": self._joined(self._feature_map, self._clips(waveform))}
 
     def _clips(self, waveform):
@@ -122,7 +129,7 @@ class _Graphs:
             "probabilities": probabilities,
             "label": tf.gather(tf.constant(self._labels), tf.argmax(probabilities, axis=1)),
             "score": tf.reduce_max(probabilities, axis=1),
-            "heard": heard_shares(clips, self._front_end.clip_samples, self._front_end.sampling_rate),
+            "heard": heard_shares(clips, self._clip_samples, self._front_end.sampling_rate),
         }
 
     def _probabilities(self, clips):
@@ -140,7 +147,7 @@ class _Graphs:
         """`function(clips)`, computed together with the clips of other requests."""
         import tensorflow as tf
 
-        specification = tf.TensorSpec((None, self._front_end.clip_samples), tf.float32)
+        specification = tf.TensorSpec((None, self._clip_samples), tf.float32)
         concrete = tf.function(function, [specification]).get_concrete_function()
         (values,) = tf.raw_ops.BatchFunction(
             in_tensors=[clips],

@@ -184,7 +184,8 @@ class Batcher:
                 await asyncio.wait_for(self._changed.wait(), max(leaves - time.monotonic(), 0.0))
             except TimeoutError:
                 break
-        tasks, rows = [], 0
+        tasks: list[_Task] = []
+        rows = 0
         while queue and (not tasks or rows + queue[0].rows <= self._batch_size):
             task = queue.popleft()
             if not task.future.done():
@@ -222,7 +223,7 @@ def _alone(task: _Task) -> Arrays | Exception:
         return error
 
 
-def _together(tasks: list[_Task]) -> list[Arrays]:
+def _together(tasks: list[_Task]) -> list[Arrays | Exception]:
     inputs = {name: np.concatenate([task.inputs[name] for task in tasks]) for name in tasks[0].inputs}
     outputs = tasks[0].run(inputs)
     rows = [task.rows for task in tasks]

@@ -4,7 +4,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_vitser.serving.server.status import StatusError, invalid
 
@@ -68,7 +68,7 @@ class Gunzip:
         self._limit = limit
         self._left = limit
         self._members = 0
-        self._member = None
+        self._member: Any = None  # an object of zlib, whose class has no public name
 
     def feed(self, part: bytes) -> Iterator[bytes]:
         """What a part of the file unpacks to, in pieces.
@@ -99,7 +99,7 @@ class Gunzip:
         if self._member:
             raise _damaged("it is cut off")
 
-    def _next_member(self):
+    def _next_member(self) -> Any:
         self._members += 1
         if self._members > _MOST_MEMBERS:
             raise _damaged(f"it is of more than {_MOST_MEMBERS} members")

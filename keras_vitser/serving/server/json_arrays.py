@@ -78,7 +78,7 @@ def to_json(array: np.ndarray, name: str) -> Any:
     if array.dtype.kind == "O":
         encode = _to_base64 if name.endswith(_BYTES_SUFFIX) else _to_text
         texts = np.empty(array.shape, object)
-        texts.flat = [encode(value) for value in array.flat]
+        texts.flat = [encode(value) for value in array.flat]  # type: ignore[assignment, misc]  # NumPy takes it
         return texts.tolist()
     raise invalid(f"Failed to write JSON value for tensor type: {_TYPE_NAMES.get(array.dtype.name, array.dtype)}")
 

@@ -28,29 +28,28 @@ class Metrics:
         self._registry = prometheus.CollectorRegistry()
         self._model_name = model_name
         self._requests: Counter[str] = Counter()
-        options = {"registry": self._registry}
         self._latency = prometheus.Histogram(
             f"{_PREFIX}request_latency",
             "Microseconds from a request to its answer.",
             ["model_name", "API", "entrypoint"],
             buckets=_MICROSECONDS,
-            **options,
+            registry=self._registry,
         ).labels(model_name, "predict", "REST")
         self._runtime = prometheus.Histogram(
             f"{_PREFIX}runtime_latency",
             "Microseconds that TensorFlow computes a batch.",
             ["model_name", "API", "runtime"],
             buckets=_MICROSECONDS,
-            **options,
+            registry=self._registry,
         ).labels(model_name, "Predict", "TF2")
         self._rows = prometheus.Histogram(
             f"{_PREFIX}batching_session:processed_batch_size",
             "Rows of a batch.",
             ["model_name"],
             buckets=[1, 2, 4, 8, 16, 32, 64, 128],
-            **options,
+            registry=self._registry,
         ).labels(model_name)
-        prometheus.Gauge("keras_vitser_queued_rows", "Rows that wait.", **options).set_function(queued)
+        prometheus.Gauge("keras_vitser_queued_rows", "Rows that wait.", registry=self._registry).set_function(queued)
         prometheus.ProcessCollector(registry=self._registry)
         self._registry.register(self)
 

@@ -217,8 +217,8 @@ class Versions:
         try:
             version.model = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, folder)
         except Exception as error:
-            known = isinstance(error, StatusError)
-            version.error = error if known else StatusError("INTERNAL", f"{type(error).__name__}: {error}")
+            words = f"{type(error).__name__}: {error}"
+            version.error = error if isinstance(error, StatusError) else StatusError("INTERNAL", words)
             version.state = "END"
             self._broken[number] = files
             _log.error("%s: version %d cannot be loaded: %s", self.name, number, version.error.message)
