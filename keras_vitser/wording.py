@@ -1,6 +1,7 @@
 """Words that error messages share."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -44,3 +45,13 @@ def listed(names: Iterable[object], limit: int = 3) -> str:
     words = [str(name) for name in names]
     more = len(words) - limit
     return ", ".join(words[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def by_number(name: str) -> list[str | int]:
+    """A key to sort names by, which takes the digits within them for numbers.
+
+    Example:
+        >>> sorted(["speaker12", "speaker3", "DC"], key=by_number)
+        ['DC', 'speaker3', 'speaker12']
+    """
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

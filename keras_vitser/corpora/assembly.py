@@ -92,20 +92,19 @@ def checked_split(
         ProtocolError: A part is empty, or a class is missing from training.
     """
     unreadable = left_out_sentence(corpus, left_out)
+    why = f"{unreadable} " if unreadable else ""
     for part, examples in (("training", train), ("validation", validation), ("test", test)):
         if not examples:
             raise ProtocolError(
                 f"Protocol {protocol!r} leaves no clip for the {part} part. Received: {corpus!r}, too few "
-                "clips for three parts. Add clips (ten of each class are a start) or leave out small classes."
-                f"{' ' if unreadable else ''}{unreadable}"
+                f"clips for three parts. {why}Add clips (ten of each class are a start) or leave out small classes."
             )
         missing = _missing_classes(corpus, examples)
         if missing and part == "training":
             raise ProtocolError(
                 f"Every class must stand in training. Received: {corpus!r}, where protocol {protocol!r} "
-                f"leaves no training clip of {', '.join(missing)}. Choose another fold, seed or test "
+                f"leaves no training clip of {', '.join(missing)}. {why}Choose another fold, seed or test "
                 "speakers, or leave the class out with `classes`."
-                f"{' ' if unreadable else ''}{unreadable}"
             )
         if missing:
             warnings.append(f"The {part} part holds no clip of {', '.join(missing)}.")

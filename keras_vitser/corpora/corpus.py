@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from keras_vitser.errors import CorpusError
+from keras_vitser.wording import by_number
 
 
 @dataclass(frozen=True)
@@ -146,5 +147,5 @@ class Corpus:
         counts = self.counts()
         classes = ", ".join(f"{label} {sum(by_speaker.values())}" for label, by_speaker in counts.items())
         by_speaker = Counter("not named" if clip.speaker is None else clip.speaker for clip in self.clips)
-        speakers = ", ".join(f"{speaker} {number}" for speaker, number in sorted(by_speaker.items()))
+        speakers = ", ".join(f"{speaker} {by_speaker[speaker]}" for speaker in sorted(by_speaker, key=by_number))
         return f"{self!r}\nclasses: {classes}\nspeakers: {speakers}\nterms: {self.terms}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_vitser.evaluation.metrics import Scores, sentence
 from keras_vitser.files import whole_file
+from keras_vitser.wording import by_number
 
 _TEMPLATE = "report.html.j2"
 
@@ -96,6 +97,7 @@ def write_report(
         figures={caption: base64.b64encode(Path(file).read_bytes()).decode() for caption, file in figures.items()},
         environment=environment,
         notes=notes,
+        by_speaker=lambda rows: sorted(rows, key=lambda row: by_number(row["speaker"])),
     )
     with whole_file(path) as part:
         part.write_text(html, encoding="utf-8")

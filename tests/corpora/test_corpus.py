@@ -41,6 +41,11 @@ def test_text_forms_name_what_is_in_it(tmp_path):
     assert "not named 1" in corpus.summary()
 
 
+def test_a_summary_lists_speakers_in_the_order_of_their_numbers(tmp_path):
+    clips = [Clip(tmp_path / f"{number}.wav", "anger", f"speaker{number}") for number in (12, 3, 1)]
+    assert "speaker1 1, speaker3 1, speaker12 1" in Corpus("mine", tmp_path, clips, ("anger",), "mine").summary()
+
+
 def test_content_hash_is_sha256_and_read_once(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"sound")

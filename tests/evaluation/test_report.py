@@ -87,6 +87,17 @@ def test_tables_hold_intervals_classes_and_speakers(write, scores):
     assert not any("git commit" in row for row in rows)
 
 
+def test_speakers_are_listed_in_the_order_of_their_numbers(write, scores):
+    row = {"clips": 1, "unweighted_accuracy": 1.0, "weighted_accuracy": 1.0}
+    several = dataclasses.replace(scores, per_speaker=[{"speaker": f"speaker{number}", **row} for number in (1, 12, 3)])
+    rows = table_rows(write(networks={"student": several}))
+    assert [row[0] for row in rows if row[0].startswith("speaker") and row[0] != "speaker"] == [
+        "speaker1",
+        "speaker3",
+        "speaker12",
+    ]
+
+
 def test_text_of_others_is_escaped(write):
     html = write()
     page = Page(html)
