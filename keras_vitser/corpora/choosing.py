@@ -92,19 +92,19 @@ def stratified(
 
 
 def dealt_speakers(corpus: Corpus, folds: int) -> list[tuple[str, ...]]:
-    """Deals a corpus' speakers to folds of nearly equal numbers of clips; without a seed, so always alike.
+    """Assigns a corpus' speakers to folds of nearly equal numbers of clips; without a seed, so always alike.
 
     Args:
         corpus: `Corpus` whose speakers are named.
         folds: Int from 2 to the number of speakers.
 
     Returns:
-        The speakers of each fold, sorted; together all, none twice, no fold empty.
+        The speakers of each fold, sorted. Folds are disjoint, none is empty, and together they hold all speakers.
     """
     clips = {speaker: sum(clip.speaker == speaker for clip in corpus.clips) for speaker in corpus.speakers}
     drawn = shuffled(corpus.speakers, seed=0, purpose="speaker folds")
-    hands: list[list[str]] = [[] for _ in range(folds)]
+    members: list[list[str]] = [[] for _ in range(folds)]
     for speaker in sorted(drawn, key=lambda speaker: -clips[speaker]):
-        lightest = min(hands, key=lambda hand: (sum(clips[other] for other in hand), len(hand)))
-        lightest.append(speaker)
-    return [tuple(sorted(hand)) for hand in hands]
+        smallest = min(members, key=lambda fold: (sum(clips[other] for other in fold), len(fold)))
+        smallest.append(speaker)
+    return [tuple(sorted(fold)) for fold in members]

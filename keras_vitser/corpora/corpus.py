@@ -57,8 +57,8 @@ class Corpus:
         clips: Clips in any order; kept sorted by relative path, so that every machine has one order.
         labels: Strings. The classes in their fixed order: class index 0 is `labels[0]`.
         terms: The publishers' terms of use, one line.
-        unreadable: Those of the clips that are known to be unreadable. Protocols deal them out as all others, so
-            that nobody else changes sides, and then leave them out.
+        unreadable: Those of the clips that are known to be unreadable. Protocols assign them to a part as all
+            others, so that no other clip's part changes, and then leave them out.
 
     Raises:
         CorpusError: A clip has a label that is not in `labels`, or two clips have one path.

@@ -1,4 +1,4 @@
-"""The demo corpus: 480 clips of made-up voices, so that everything runs before any corpus is at hand.
+"""The demo corpus: 480 clips of made-up voices, so that everything runs without a corpus.
 
 Nobody recorded these and nobody should quote a score on them: they show that the machinery works, not how
 well a network hears emotion.

@@ -84,7 +84,7 @@ def export(
         data: Where the run's recordings are now, for `int8`. Defaults to where they were.
 
     Returns:
-        What was `Exported`; it is there whole or not at all.
+        What was `Exported`; writing is atomic.
 
     Raises:
         ExportError: The arguments do not fit together, there is such a version or file already, or a package is
