@@ -131,7 +131,7 @@ class LabelCheck:
         names = bool(leaves) and all(isinstance(leaf, str | bytes) for leaf in leaves)  # a `DataLoader` leaves them so
         if len(leaves) == 1 or names:
             try:
-                self._check(np.array(leaves) if names else _array(leaves[0]), place)
+                self._check(np.array(leaves) if names else as_array(leaves[0]), place)
             except DistillationError as error:
                 self.error = self.error or error
                 raise
@@ -163,6 +163,10 @@ class LabelCheck:
         if self._form is None or x is None or y is not None:
             self.labels(y)
             return x
+        return self._each_batch(x)
+
+    def _each_batch(self, x):
+        """Data that is no arrays, with each batch checked as it is read."""
         if isinstance(x, keras.utils.PyDataset):
             return _Checked(x, self)
         if isinstance(x, types.GeneratorType):
@@ -329,7 +333,13 @@ def _is_a(x, name, module):
     return any(parent.__name__ == name and parent.__module__.startswith(module) for parent in type(x).__mro__)
 
 
-def _array(labels):
+def as_array(labels):
+    """Labels, or other numbers of a batch, as a NumPy array, whatever framework they are of.
+
+    Example:
+        >>> as_array([0, 1]).tolist()
+        [0, 1]
+    """
     if isinstance(labels, np.ndarray):
         return labels
     if _is_a(labels, "Tensor", "torch"):

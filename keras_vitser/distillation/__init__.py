@@ -4,6 +4,7 @@ from keras_vitser.distillation.distiller import Distiller
 from keras_vitser.distillation.feature_cache import attach_teacher_features
 from keras_vitser.distillation.losses import AttentionTransfer, FeatureMatching, SoftLabels
 from keras_vitser.distillation.matches import Match
+from keras_vitser.distillation.taught import Taught
 from keras_vitser.distillation.transfer import halving_schedule, transfer
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "FeatureMatching",
     "Match",
     "SoftLabels",
+    "Taught",
     "attach_teacher_features",
     "halving_schedule",
     "transfer",

@@ -13,6 +13,7 @@ from keras_vitser.distillation.feature_cache import (
 )
 from keras_vitser.distillation.matches import Match, adapter, check_weight
 from keras_vitser.distillation.taps import Tap, all_layers, check_network, check_returns_logits
+from keras_vitser.distillation.taught import Taught, TaughtCheck
 from keras_vitser.distillation.train_step import train_step
 from keras_vitser.errors import DistillationError
 from keras_vitser.labels import LabelCheck, checked_call
@@ -38,7 +39,8 @@ class Distiller(keras.Model):
     Args:
         teacher: `keras.Model`, trained. Never changed. Functional, Sequential, or
             subclassed with a method `feature_map` that its `call` goes through.
-        student: The same, returning logits. Trained in place.
+            Or a `Taught`: what any other model has said of the examples, stored beside them.
+        student: As a teacher that is a model, returning logits. Trained in place.
         alpha: Float of at least 0, weight of the feature loss. At 0 the teacher is
             not run. Defaults to 10, the paper's, and to 1 where `matches` are given.
         label_weight: Float of at least 0, weight of the label loss. At 0 labels are
@@ -69,14 +71,18 @@ class Distiller(keras.Model):
         _check_weights(alpha, label_weight)
         matches = [Match("feature_map", "feature_map")] if matches is None else list(matches)
         _check_matches(matches)
-        _check_apart(teacher, student)
-        inputs = _known_inputs(teacher) or _known_inputs(student)
-        teacher_tap = Tap(teacher, [match.teacher for match in matches], "teacher", False, inputs)
+        names = [match.teacher for match in matches]
+        is_taught = isinstance(teacher, Taught)
+        check_network(student, "student") if is_taught else _check_apart(teacher, student)
+        inputs = (not is_taught and _known_inputs(teacher)) or _known_inputs(student)
+        teacher_tap = None if is_taught else Tap(teacher, names, "teacher", False, inputs)
         student_tap = Tap(student, [match.student for match in matches], "student", label_weight > 0, inputs)
-        _check_inputs(teacher_tap, student_tap)
+        of_teacher = teacher.named(names) if is_taught else teacher_tap.features
         check_returns_logits(student, "student")
-        if any(match.teacher == "logits" for match in matches):
-            check_returns_logits(teacher, "teacher")
+        if not is_taught:
+            _check_inputs(teacher_tap, student_tap)
+            if "logits" in names:
+                check_returns_logits(teacher, "teacher")
         self.teacher = teacher
         self.student = student
         self.alpha = float(alpha)
@@ -84,12 +90,12 @@ class Distiller(keras.Model):
         self.matches = matches
         self.adapters = [
             adapter(match, *features)
-            for match, *features in zip(matches, teacher_tap.features, student_tap.features, strict=True)
+            for match, *features in zip(matches, of_teacher, student_tap.features, strict=True)
         ]
-        names = ["label_loss", "feature_loss"]
+        losses = ["label_loss", "feature_loss"]
         if len(matches) > 1:
-            names += [f"{match.name}_loss" for match in matches]
-        self.loss_trackers = {name: keras.metrics.Mean(name) for name in names}
+            losses += [f"{match.name}_loss" for match in matches]
+        self.loss_trackers = {name: keras.metrics.Mean(name) for name in losses}
         self._teacher_tap = teacher_tap
         self._student_tap = student_tap
         self._feature_caches = {}
@@ -159,14 +165,16 @@ class Distiller(keras.Model):
         callbacks ends it there. `transfer` stops by itself.
 
         Args:
-            x: As for `keras.Model.fit`; it may bring teacher features along (`attach_teacher_features`).
+            x: As for `keras.Model.fit`; it may bring teacher features along (`attach_teacher_features`), and with a
+                `Taught` in place of a teacher it is `{"inputs": ..., "teacher": ...}`.
             y: As for `keras.Model.fit`.
             batch_size: As for `keras.Model.fit`.
             *args: As for `keras.Model.fit`.
             cache_teacher: `True` runs the teacher once an example and keeps its features in memory; a path keeps
                 them in that folder too, for later runs with the same teacher, and reads them memory-mapped. The
                 losses are those without it, provided that the examples stay the same from epoch to epoch, and so
-                does the number of batches. Defaults to `False`.
+                does the number of batches. Of a `Taught`, whose features are there already, it changes nothing.
+                Defaults to `False`.
             **kwargs: As for `keras.Model.fit`. Of the callbacks, those that have a method
                 `on_teacher_batch_end(done, total)` are told of the batches that are looked up for `cache_teacher`;
                 `total` is `None` where it is not known.
@@ -178,14 +186,14 @@ class Distiller(keras.Model):
             DistillationError: There are no labels where they are needed, or one is beyond the classes or no number:
                 arrays are looked at before the first step, other data a batch at a time. Or the teacher cannot be
                 cached: the data is random, endless, can be read only once, or has more batches in one epoch than in
-                another.
+                another. Or what a `Taught` announces is missing, of another shape, or not finite.
         """
         if not self.compiled:
             self.compile()
         if not self.label_weight and kwargs.get("validation_data") is not None:
             raise DistillationError(_NO_LABELS.format("validation_data"))
-        check = self.label_check()
-        if not cache_teacher or not self.alpha:
+        check = self.data_check()
+        if not cache_teacher or not self.alpha or isinstance(self.teacher, Taught):
             return checked_call(super().fit, check, (x, y, batch_size, *args), kwargs)
         check.labels(y)
         cache = self._feature_cache(None if cache_teacher is True else cache_teacher)
@@ -213,7 +221,10 @@ class Distiller(keras.Model):
         return self._feature_caches[key, folder]
 
     def evaluate(self, *args, **kwargs):
-        """As `keras.Model.evaluate`, of the student alone in inference mode: label loss and metrics."""
+        """As `keras.Model.evaluate`, of the student alone in inference mode: label loss and metrics.
+
+        With a `Taught` in place of a teacher `x` is `{"inputs": ...}`, for `predict` too.
+        """
         if not self.compiled:
             self.compile()
         if not self.label_weight:
@@ -222,9 +233,17 @@ class Distiller(keras.Model):
 
     def label_check(self):
         """The `LabelCheck` of the label loss; where no label is learned, one that takes all."""
-        if not self.label_weight:
-            return LabelCheck(None, (None,))
-        return LabelCheck(self.loss, self._student_tap.model.output["logits"].shape)
+        return LabelCheck(*self._label_loss())
+
+    def data_check(self):
+        """The `LabelCheck` of what `fit` is given; with a `Taught`, it looks at the stored outputs too."""
+        if isinstance(self.teacher, Taught) and self.alpha:
+            return TaughtCheck(self.teacher, [match.teacher for match in self.matches], *self._label_loss())
+        return self.label_check()
+
+    def _label_loss(self):
+        """The loss, and the shape of the logits that it is computed on."""
+        return (self.loss, self._student_tap.model.output["logits"].shape) if self.label_weight else (None, (None,))
 
     def save(self, filepath, *args, **kwargs):
         """As `keras.Model.save`.
@@ -240,20 +259,30 @@ class Distiller(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs, training=False):
-        inputs, _ = detach_teacher_features(inputs)
-        return self.student(inputs, training=training)
+        return self.student(self._detached(inputs)[0], training=training)
 
     def train_step(self, *args):
         return train_step(self, args if len(args) > 1 else args[0])
 
     def teacher_features(self, inputs):
-        """The teacher's features of a batch, one `(batch, ...)` a match, in inference mode."""
+        """The teacher's features of a batch, one `(batch, ...)` a match, in inference mode.
+
+        Of a `Taught` those of `{"inputs": ..., "teacher": ...}`, at the student's tokens.
+        """
+        if isinstance(self.teacher, Taught):
+            return self.teacher.features_of(inputs, self.matches, self._student_tap.features)
         return self.teacher_feature_model(inputs, training=False)["features"]
 
     @property
     def teacher_feature_model(self):
         """The teacher's layers up to its features, as a model; its outputs are `{"features": [one a match]}`."""
         return self._teacher_tap.model
+
+    def _detached(self, x):
+        """The student's inputs of a batch, and teacher features that it brings along, or `None`."""
+        if isinstance(self.teacher, Taught):
+            return self.teacher.inputs_of(x), None
+        return detach_teacher_features(x, self._student_tap.model.input)
 
     # The parts of a training step that no backend changes; `train_step/` calls them.
 
@@ -264,9 +293,9 @@ class Distiller(keras.Model):
 
     def with_teacher_features(self, x):
         """`(inputs, features)`, running the teacher only where its features are needed and not given."""
-        inputs, features = detach_teacher_features(x)
+        inputs, features = self._detached(x)
         if features is None and self.alpha:
-            features = self.teacher_features(inputs)
+            features = self.teacher_features(x)
         return inputs, features
 
     def student_losses(self, inputs, y, sample_weight, teacher_features):

@@ -49,9 +49,17 @@ def attach_teacher_features(inputs, features):
     return {_INPUTS: inputs, _FEATURES: features}
 
 
-def detach_teacher_features(x):
-    """Returns `(inputs, features)`; features are a list, or `None` where `x` is plain inputs."""
-    if isinstance(x, dict) and set(x) == {_INPUTS, _FEATURES}:
+def detach_teacher_features(x, inputs=None):
+    """Returns `(inputs, features)`; features are a list, or `None` where `x` is plain inputs.
+
+    Args:
+        x: Of a batch.
+        inputs: A network's own inputs, in their structure: a dict with the same two keys is told from ours by them.
+    """
+    is_ours = isinstance(x, dict) and set(x) == {_INPUTS, _FEATURES}
+    if is_ours and isinstance(inputs, dict) and set(inputs) == set(x):
+        is_ours = isinstance(x[_INPUTS], dict)
+    if is_ours:
         features = x[_FEATURES]
         return x[_INPUTS], list(features) if isinstance(features, list | tuple) else [features]
     return x, None

@@ -221,14 +221,14 @@ def _width(match, teacher, student, shapes):
 
 def _resize(match, axis, teacher, student, shapes):
     target, source = teacher.shape[axis], student.shape[axis]
+    if teacher.stored:
+        return _check_time(match, target, source, student.grid, shapes)
     tokens = len(teacher.shape) == 3 or teacher.attention
     grids = [feature.grid if tokens and feature.grid else (feature.shape[axis],) for feature in (teacher, student)]
     if target == source and (grids[0] == grids[1] or len(grids[0]) != len(grids[1])):
         return None
     if target is None or source is None:
-        raise DistillationError(
-            f"only features of known size can be matched. Received: {shapes}; give the inputs a size"
-        )
+        raise DistillationError(_NO_SIZE.format(shapes))
     first = [size - math.prod(grid) for size, grid in zip((target, source), grids, strict=True)]
     if len(grids[0]) != len(grids[1]) or first[0] != first[1]:
         raise DistillationError(
@@ -236,10 +236,7 @@ def _resize(match, axis, teacher, student, shapes):
             f"{grids[1]}; match pooled features"
         )
     if not match.resize:
-        raise DistillationError(
-            f"the places of a Match differ in number and resize=False. Received: {shapes}; choose layers of one size, "
-            "or allow resize=True"
-        )
+        raise DistillationError(_NO_RESIZE.format(shapes))
     matrix = np.ones((1, 1), np.float32)
     for of_teacher, of_student in zip(*grids, strict=True):
         matrix = np.kron(matrix, interpolation(of_student, of_teacher))
@@ -247,3 +244,26 @@ def _resize(match, axis, teacher, student, shapes):
     whole[: first[0], : first[0]] = np.eye(first[0])  # tokens before the patches, as the class token, stay as they are
     whole[first[0] :, first[0] :] = matrix
     return whole
+
+
+def _check_time(match, stored, tokens, grid, shapes):
+    """Refuses a student's tokens that those of a stored feature cannot be resampled to."""
+    if tokens is None:
+        raise DistillationError(_NO_SIZE.format(shapes))
+    if stored == tokens:
+        return
+    if grid not in (None, (1, tokens)):
+        raise DistillationError(
+            f"the tokens of a stored feature are moments in time, and these of the student are others too. Received: "
+            f"{shapes}, patches {grid}; name 'patch_tokens' of a ViTSER with patches as high as the image, or match "
+            "pooled features"
+        )
+    if not match.resize:
+        raise DistillationError(_NO_RESIZE.format(shapes))
+
+
+_NO_SIZE = "only features of known size can be matched. Received: {}; give the inputs a size"
+_NO_RESIZE = (
+    "the places of a Match differ in number and resize=False. Received: {}; choose layers of one size, or allow "
+    "resize=True"
+)

@@ -23,11 +23,13 @@ class Feature:
         shape: `(None, ..., width)`; of attention weights `(None, queries, keys, heads)`.
         grid: How the patches lie, `(rows, columns)`, where the network says so; tokens beyond them stand first.
         attention: Whether these are attention weights.
+        stored: Whether it was computed before (`Taught`), and is brought to the student's tokens itself.
     """
 
     shape: tuple
     grid: tuple | None
     attention: bool
+    stored: bool = False
 
 
 class Tap:

@@ -6,6 +6,7 @@ import keras
 
 from keras_vitser.distillation.distiller import Distiller
 from keras_vitser.distillation.feature_cache import without_keys
+from keras_vitser.distillation.taught import Taught
 from keras_vitser.errors import DistillationError, DivergedError
 from keras_vitser.training.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
 from keras_vitser.training.divergence import FiniteLosses
@@ -84,7 +85,7 @@ def transfer(
     training, and with a lower `learning_rate` it goes on from the last finite state; stages that are done stay.
 
     Args:
-        teacher: `keras.Model`, trained. Never changed.
+        teacher: `keras.Model`, trained, never changed; or a `Taught`, for data with `x` as it says.
         student: `keras.Model` that returns logits. Trained in place.
         ds: The data, of one of four kinds:
             a tuple of arrays `(x, y)` or `(x, y, sample_weight)`, where `x` may be a dict or list of
@@ -148,7 +149,7 @@ def transfer(
     for distiller in distillers.values():
         distiller.compile(optimizer(learning_rate))
         distiller.optimizer.build(distiller.trainable_variables)
-    check = distillers["student" if tuning_epochs else "matching"].label_check()
+    check = distillers["student" if tuning_epochs else "matching"].data_check()
     if data is not None:
         data.check = check
     if isinstance(ds, tuple):
@@ -173,7 +174,7 @@ def transfer(
             "data": "other" if data is None else data.description,
             "class_weight": fit_arguments.get("class_weight"),
             "matches": matches and [keras.saving.serialize_keras_object(match) for match in matches],
-            "teacher": f"weights of SHA-256 {weights_digest(teacher)}",
+            "teacher": _identity(teacher),
             "student": shapes_digest(student),
             "backend": keras.backend.backend(),
         }
@@ -199,6 +200,13 @@ def transfer(
         except DivergedError as error:
             raise error.advising(_advice(error, stores[stage])) from None
     return histories
+
+
+def _identity(teacher):
+    """What a checkpoint belongs to."""
+    if isinstance(teacher, Taught):
+        return f"stored outputs {teacher.get_config()}"
+    return f"weights of SHA-256 {weights_digest(teacher)}"
 
 
 def _advice(error, store):

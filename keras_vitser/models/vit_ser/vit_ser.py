@@ -209,6 +209,7 @@ class ViTSER(keras.Model):
         return {
             "all_tokens": ("encoder_norm", lambda tokens: tokens),
             "class_token": ("encoder_norm", lambda tokens: tokens[:, 0]),
+            "patch_tokens": ("encoder_norm", lambda tokens: tokens[:, 1:]),
         }
 
     @property
@@ -228,7 +229,7 @@ class ViTSER(keras.Model):
                 `"logits"`, `(batch, num_classes)`;
                 `"feature_map"`, the pooled tokens, `(batch, hidden_dim)`;
                 `"all_tokens"`, after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first,
-                and `"class_token"`, that first one;
+                `"class_token"`, that first one, and `"patch_tokens"`, all others;
                 `"encoder_block_0/attention"`, a block's attention weights, `(batch, num_heads, queries, keys)`, and
                 `"pooled_attention"`, the last block's with the pooled tokens alone as queries;
                 any other layer's name, for its output.
@@ -292,7 +293,7 @@ class ViTSER(keras.Model):
 
     def _last_queries(self, names):
         """How many of the first tokens are used as queries in the last block, `None` for all."""
-        needing_all = {self._last_block, f"{self._last_block}/attention", "encoder_norm", "all_tokens"}
+        needing_all = {self._last_block, f"{self._last_block}/attention", "encoder_norm", "all_tokens", "patch_tokens"}
         return None if needing_all & set(names) else self._pooled_tokens
 
     def call(self, images, training=None, mask=None):

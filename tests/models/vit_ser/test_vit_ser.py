@@ -161,8 +161,8 @@ def test_one_pass_gives_all_that_can_be_named(pooling):
     model = drawn(ViTSER.teacher(4, depth=2, pooling=pooling, **SMALL))
     out = {name: to_numpy(tensor) for name, tensor in model.named_outputs(IMAGES, model.nameable_outputs).items()}
     assert list(out) == [
-        *("all_tokens", "class_token", "conv_stem", "coordinates", "patches", "encoder_block_0", "encoder_block_1"),
-        *("encoder_norm", "feature_map", "head", "logits"),
+        *("all_tokens", "class_token", "patch_tokens", "conv_stem", "coordinates", "patches"),
+        *("encoder_block_0", "encoder_block_1", "encoder_norm", "feature_map", "head", "logits"),
         *("encoder_block_0/attention", "encoder_block_1/attention", "pooled_attention"),
     ]
     layers = [name for name in out if name in {layer.name for layer in model.layers} - {"class_token"}]
@@ -171,6 +171,7 @@ def test_one_pass_gives_all_that_can_be_named(pooling):
     for name, expected in zip(layers, graph(IMAGES), strict=True):
         np.testing.assert_allclose(out[name], to_numpy(expected), **close)
     np.testing.assert_array_equal(out["class_token"], out["all_tokens"][:, 0])
+    np.testing.assert_array_equal(out["patch_tokens"], out["all_tokens"][:, 1:])
     np.testing.assert_array_equal(out["logits"], out["head"])
     pooled = slice(1) if pooling == "class_token" else slice(None)
     np.testing.assert_array_equal(out["pooled_attention"], out["encoder_block_1/attention"][:, :, pooled])
