@@ -5,7 +5,8 @@ from keras_vitser.distillation.feature_cache import attach_teacher_features
 from keras_vitser.distillation.losses import AttentionTransfer, FeatureMatching, SoftLabels
 from keras_vitser.distillation.matches import Match
 from keras_vitser.distillation.taught import Taught
-from keras_vitser.distillation.transfer import halving_schedule, transfer
+from keras_vitser.distillation.transfer import transfer
+from keras_vitser.training.recipe import halving_schedule
 
 __all__ = [
     "AttentionTransfer",

@@ -18,8 +18,8 @@ from keras_vitser.distillation.train_step import train_step
 from keras_vitser.errors import DistillationError
 from keras_vitser.labels import LabelCheck, checked_call
 from keras_vitser.models.finite_weights import check_finite
+from keras_vitser.training import recipe
 
-_PAPER_LEARNING_RATE = 1e-4
 _PAPER_ALPHA = 10.0
 
 
@@ -147,9 +147,9 @@ class Distiller(keras.Model):
         if not self.label_weight:
             loss, metrics = None, None
         else:
-            loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            metrics = metrics or [keras.metrics.SparseCategoricalAccuracy("accuracy")]
-        optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(_PAPER_LEARNING_RATE))
+            loss = loss or recipe.label_loss()
+            metrics = metrics or recipe.label_metrics()
+        optimizer = keras.optimizers.get(optimizer or recipe.adam())
         half = any(layer.compute_dtype == "float16" for layer in all_layers(self.student))
         if auto_scale_loss and half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")

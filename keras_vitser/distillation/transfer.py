@@ -11,6 +11,7 @@ from keras_vitser.errors import DistillationError, DivergedError
 from keras_vitser.training.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
 from keras_vitser.training.divergence import FiniteLosses
 from keras_vitser.training.epochs import epochs_of
+from keras_vitser.training.recipe import halving_schedule
 from keras_vitser.training.resumable_fit import resumable_fit
 
 _AT_START = "the weights that the stage began with, or the data, are to blame"
@@ -31,24 +32,6 @@ _REFUSED = {
 }
 
 log = logging.getLogger(__name__)
-
-
-def halving_schedule(learning_rate, halve_every=10):
-    """A callback that halves the learning rate every `halve_every` epochs.
-
-    Args:
-        learning_rate: Positive float, the rate of the first epochs.
-        halve_every: Positive int, epochs. Defaults to 10, the paper's.
-
-    Returns:
-        `keras.callbacks.LearningRateScheduler`.
-
-    Example:
-        >>> schedule = halving_schedule(1e-4).schedule
-        >>> [schedule(epoch) for epoch in (0, 9, 10, 20)]
-        [0.0001, 0.0001, 5e-05, 2.5e-05]
-    """
-    return keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate * 0.5 ** (epoch // halve_every))
 
 
 def transfer(

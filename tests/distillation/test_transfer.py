@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vitser.distillation import Match, SoftLabels, halving_schedule, transfer
+from keras_vitser.distillation import Match, SoftLabels, transfer
 from keras_vitser.distillation.feature_cache import FeatureCache
 from keras_vitser.errors import CheckpointError, DistillationError
 from keras_vitser.training.checkpoints import Checkpoints
@@ -105,15 +105,6 @@ def stopped(ds, moment, student=None, **settings):
 def assert_equal(ours, theirs):
     assert ours[0] == theirs[0]
     assert same(ours[1], theirs[1])
-
-
-@pytest.mark.backends("torch")
-@pytest.mark.parametrize(
-    ("halve_every", "rates"), [(10, {0: 1, 9: 1, 10: 0.5, 19: 0.5, 20: 0.25}), (1, {0: 1, 1: 0.5, 3: 0.125})]
-)
-def test_halving_schedule(halve_every, rates):
-    schedule = halving_schedule(0.4, halve_every).schedule
-    assert {epoch: schedule(epoch) for epoch in rates} == {epoch: 0.4 * rate for epoch, rate in rates.items()}
 
 
 def test_both_stages_run_with_their_own_halved_rate():
