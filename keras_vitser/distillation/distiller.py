@@ -73,7 +73,10 @@ class Distiller(keras.Model):
         _check_matches(matches)
         names = [match.teacher for match in matches]
         is_taught = isinstance(teacher, Taught)
-        check_network(student, "student") if is_taught else _check_apart(teacher, student)
+        if is_taught:
+            check_network(student, "student")
+        else:
+            _check_apart(teacher, student)
         inputs = (not is_taught and _known_inputs(teacher)) or _known_inputs(student)
         teacher_tap = None if is_taught else Tap(teacher, names, "teacher", False, inputs)
         student_tap = Tap(student, [match.student for match in matches], "student", label_weight > 0, inputs)

@@ -18,7 +18,7 @@ class Match:
     `"encoder_block_3"`, `"backbone/encoder_block_3"`, `"encoder_block_3/attention"` (the
     attention weights of a layer that can return them, heads last), `"logits"`, `"feature_map"`
     (the input of the last layer, or a subclassed model's method of that name), and of
-    a `ViTSER` also `"all_tokens"` and `"class_token"`.
+    a `ViTSER` also `"all_tokens"`, `"class_token"` and `"patch_tokens"`.
 
     Args:
         teacher: Name of the teacher's feature, `(batch, ..., width)`.

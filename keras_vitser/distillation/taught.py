@@ -78,13 +78,12 @@ class Taught:
         Raises:
             DistillationError: There is no such feature.
         """
-        known = [*self.features, *(["logits"] if self.logits else [])]
+        shapes = self.features | ({"logits": (self.logits,)} if self.logits else {})
         for name in names:
-            if name not in known:
-                near = nearest(name, known)
+            if name not in shapes:
+                near = nearest(name, shapes)
                 hint = f"; did you mean {near!r}?" if near else ";"
-                raise DistillationError(f"`teacher`: {name!r} is not stored{hint} there are {', '.join(known)}")
-        shapes = {**self.features, "logits": (self.logits,)}
+                raise DistillationError(f"`teacher`: {name!r} is not stored{hint} there are {', '.join(shapes)}")
         return [Feature((None, *shapes[name]), grid=None, attention=False, stored=True) for name in names]
 
     def inputs_of(self, x):
@@ -125,8 +124,10 @@ class Taught:
                 raise DistillationError(f"'features' of x must hold {name!r}. Received: {', '.join(said[key])}")
             _check_shape(f"{key} {name!r}" if key == "features" else "logits", tensor, shape)
             mask = masks.get(name)
-            if mask is not None:
-                _check_shape(f"mask of {name!r}", mask, tuple(tensor.shape[1:-1]))
+            if mask is not None and len(shape) == 1:
+                raise DistillationError(f"mask of {name!r}: a feature of one vector a clip has none; leave it out")
+            if mask is not None and _has_rank(tensor):
+                _check_shape(f"mask of {name!r}", mask, (tensor.shape[1],))
             outputs.append((tensor, mask))
         return outputs
 
@@ -146,7 +147,11 @@ class Taught:
         if isinstance(given, dict) != self._is_named:
             wanted = f"a dict of {', '.join(self.features)}" if self._is_named else "one tensor"
             raise DistillationError(f"{key!r} of x must be {wanted}, as in Taught. Received: a {type(given).__name__}")
-        return given if self._is_named else {"feature_map": given}
+        given = given if self._is_named else {"feature_map": given}
+        unknown = [name for name in given if name not in self.features]
+        if unknown:
+            raise DistillationError(f"{key!r} of x holds {', '.join(self.features)}. Received: {unknown[0]!r}")
+        return given
 
     def _keys(self):
         keys = [*(["'features'"] if self.features else []), *(["'logits'"] if self.logits else [])]
@@ -297,7 +302,7 @@ def _check_shape(what, tensor, shape):
     found = getattr(tensor, "shape", None)
     if found is None:
         raise DistillationError(f"{what} of the teacher must be an array. Received: a {type(tensor).__name__}")
-    if getattr(found, "rank", 0) is None:  # of a dataset that does not say
+    if not _has_rank(tensor):
         return
     found = tuple(found)
     sizes = zip(found[1:], shape, strict=False)
@@ -307,6 +312,11 @@ def _check_shape(what, tensor, shape):
             f"{what} of the teacher must be ({words}{',' if not shape else ''}). Received: {found}; store them so, or "
             "give Taught their shape"
         )
+
+
+def _has_rank(tensor):
+    """Whether the number of axes is known; not every dataset says it."""
+    return getattr(tensor.shape, "rank", 0) is not None
 
 
 def _check_numbers(name, tensor, mask):

@@ -365,8 +365,23 @@ def test_masks_that_are_none(row, message):
 
 
 @once
-def test_of_features_by_name_one_is_missing():
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"features": {"a": X[:, :2]}}, r"'features' of x must hold 'b'\. Received: a"),
+        ({"features": X[:, :2]}, r"'features' of x must be a dict of a, b, as in Taught\. Received: a ndarray"),
+        ({"features": {"b": X[:, :2]}, "mask": {"c": Y}}, r"'mask' of x holds a, b\. Received: 'c'"),
+        ({"features": {"b": X[:, :2]}, "mask": {"b": Y}}, "mask of 'b': a feature of one vector a clip has none"),
+    ],
+)
+def test_features_by_name_that_are_not_as_announced(said, message):
     taught = Taught(features={"a": (2,), "b": (2,)})
     built = Distiller(taught, network(1, width=2), matches=[Match("b", "feature_map")])
-    with pytest.raises(DistillationError, match=r"'features' of x must hold 'b'\. Received: a"):
-        built.fit({"inputs": X, "teacher": {"features": {"a": X[:, :2]}}}, Y, verbose=0)
+    with pytest.raises(DistillationError, match=message):
+        built.fit({"inputs": X, "teacher": said}, Y, verbose=0)
+
+
+@once
+def test_a_feature_may_be_called_logits():
+    built = Distiller(Taught({"logits": (9,)}), network(1, width=2), matches=[Match("logits", "feature_map")])
+    assert built.adapters[0].projection.kernel.shape == (2, 9)
