@@ -183,7 +183,7 @@ class Recognizer(Classifier):
         return cls(network, labels, front_end)
 
     def save(self, folder: str | os.PathLike, card: str | None = None) -> Path:
-        """Writes a model folder: network, settings and model card; whole or not at all.
+        """Writes a model folder: network, settings and model card; atomic.
 
         Args:
             folder: New folder.
@@ -214,7 +214,7 @@ class Recognizer(Classifier):
         return Path(folder)
 
     def save_to_preset(self, folder: str | os.PathLike) -> Path:
-        """Writes a preset: a model folder to publish, with a model card and without code; whole or not at all.
+        """Writes a preset: a model folder to publish, with a model card and without code; atomic.
 
         Args:
             folder: New folder. Its three files are uploaded as they are. Of the recordings that were trained on,

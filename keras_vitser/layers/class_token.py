@@ -32,7 +32,7 @@ class ClassToken(keras.layers.Layer):
 
     def call(self, tokens: Tensor) -> Tensor:
         first = ops.cast(self.token, tokens.dtype)
-        first = ops.broadcast_to(first, (ops.shape(tokens)[0], 1, tokens.shape[-1]))
+        first = ops.broadcast_to(first, (ops.shape(tokens)[0], 1, tokens.shape[-1]))  # (batch, 1, hidden_dim)
         return ops.concatenate([first, tokens], axis=1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -48,7 +48,7 @@ class CoordinateConcat(keras.layers.Layer):
             )
         lengths = (frames, bands) if self.published_scale else (bands, frames)
         grid = np.meshgrid(_coordinates(bands, lengths[0]), _coordinates(frames, lengths[1]), indexing="ij")
-        self._grid = np.stack(grid, axis=-1)[None].astype(np.float32)
+        self._grid = np.stack(grid, axis=-1)[None].astype(np.float32)  # (1, bands, frames, 2)
         self.built = True
 
     def call(self, images: Tensor) -> Tensor:

@@ -95,12 +95,13 @@ class EncoderBlock(keras.layers.Layer):
         inner_dim = self.num_heads * self.head_dim
         query, key, value = self._query_key_value(tokens, listeners)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * self.head_dim**-0.5
-        attention = ops.softmax(scores, axis=-1)
+        attention = ops.softmax(scores, axis=-1)  # (batch, heads, queries, tokens)
         # Weights sum to 1 (but for dropout), so a mean may be taken out of the values and put back. The many equal
         # tokens of silence, each rounded the same way, drift otherwise.
         mean = 0.0 if self.dropout else ops.mean(value, axis=2, keepdims=True)
         gathered = ops.matmul(self._dropped(attention, 0, training), value - mean) + mean
-        gathered = ops.reshape(ops.transpose(gathered, (0, 2, 1, 3)), (-1, scores.shape[2], inner_dim))
+        gathered = ops.transpose(gathered, (0, 2, 1, 3))  # (batch, queries, heads, head_dim)
+        gathered = ops.reshape(gathered, (-1, scores.shape[2], inner_dim))
         if self.attention_output is not None:
             gathered = self._dropped(self.attention_output(gathered), 1, training)
         return gathered, attention
@@ -110,14 +111,18 @@ class EncoderBlock(keras.layers.Layer):
         projection, length = self.query_key_value, tokens.shape[1]
         if listeners is None or projection.quantization_mode:
             stacked = ops.reshape(projection(tokens), (-1, length, 3, self.num_heads, self.head_dim))
-            query, key, value = ops.unstack(ops.transpose(stacked, (2, 0, 3, 1, 4)), 3)
+            stacked = ops.transpose(stacked, (2, 0, 3, 1, 4))  # (3, batch, heads, tokens, head_dim)
+            query, key, value = ops.unstack(stacked, 3)
             return query[:, :, :listeners], key, value
         inner_dim = self.num_heads * self.head_dim
         query = ops.matmul(tokens[:, :listeners], projection.kernel[:, :inner_dim])
-        query = ops.reshape(query, (-1, query.shape[1], self.num_heads, self.head_dim))
+        query = ops.reshape(
+            query, (-1, query.shape[1], self.num_heads, self.head_dim)
+        )  # (batch, queries, heads, head_dim)
         key_value = ops.matmul(tokens, projection.kernel[:, inner_dim:])
         key_value = ops.reshape(key_value, (-1, length, 2, self.num_heads, self.head_dim))
-        key, value = ops.unstack(ops.transpose(key_value, (2, 0, 3, 1, 4)), 2)
+        key_value = ops.transpose(key_value, (2, 0, 3, 1, 4))  # (2, batch, heads, tokens, head_dim)
+        key, value = ops.unstack(key_value, 2)
         return ops.transpose(query, (0, 2, 1, 3)), key, value
 
     def _mlp(self, tokens: Tensor, training: bool | None) -> Tensor:

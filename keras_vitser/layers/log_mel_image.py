@@ -197,7 +197,8 @@ class LogMelImage(FrontEnd):
         largest = self._largest(blocks, power)
         image = self._interpolated(self._scaled(power, largest))
         image = ops.where(largest > _SMALLEST_POWER, image, ops.zeros_like(image))
-        return ops.cast(ops.expand_dims(ops.transpose(image, (0, 2, 1)), -1), self.compute_dtype)
+        image = ops.expand_dims(ops.transpose(image, (0, 2, 1)), -1)  # (batch, bands, frames, 1)
+        return ops.cast(image, self.compute_dtype)
 
     def _cut_or_pad(self, waveforms: Tensor) -> Tensor:
         waveforms = self.fitted(waveforms)
@@ -225,10 +226,10 @@ class LogMelImage(FrontEnd):
     def _frames_at(self, blocks: Tensor, places: Tensor) -> Tensor:
         """Frames of each clip's own choice: `places` is int32 `(batch, frames)`."""
         clips, count = ops.shape(blocks)[0], blocks.shape[1]
-        first = ops.expand_dims(places + ops.arange(clips, dtype="int32")[:, None] * count, -1)
+        first = ops.expand_dims(places + ops.arange(clips, dtype="int32")[:, None] * count, -1)  # (batch, frames, 1)
         all_blocks = ops.reshape(blocks, (clips * count, self.hop_length))
         frames = ops.take(all_blocks, first + ops.arange(self._blocks_a_frame, dtype="int32"), axis=0)
-        return ops.reshape(frames, (clips, places.shape[1], self._squares.size))
+        return ops.reshape(frames, (clips, places.shape[1], self._squares.size))  # (batch, frames, samples)
 
     def _mel_power(self, frames: Tensor) -> Tensor:
         power = self._power(frames[..., : self.win_length] * ops.convert_to_tensor(self._window))

@@ -67,8 +67,8 @@ class VerticalPatches(keras.layers.Layer):
         height, width = self.patch_size
         rows, columns = bands // height, frames // width
         patches = ops.reshape(images, (-1, rows, height, columns, width, channels))
-        patches = ops.transpose(patches, (0, 1, 3, 2, 4, 5))
-        patches = ops.reshape(patches, (-1, rows * columns, height * width * channels))
+        patches = ops.transpose(patches, (0, 1, 3, 2, 4, 5))  # (batch, rows, columns, height, width, channels)
+        patches = ops.reshape(patches, (-1, rows * columns, height * width * channels))  # (batch, patches, numbers)
         return self.token_norm(self.projection(self.patch_norm(patches)))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

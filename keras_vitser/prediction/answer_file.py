@@ -84,7 +84,7 @@ def write_answers(
     job: dict[str, Any],
     progress: Callable[[int], None] | None = None,
 ) -> Written:
-    """Answers all paths into a CSV, or goes on with one; killed at any moment, no clip is lost or told twice.
+    """Answers all paths into a CSV, or goes on with one; killed at any moment, no row is lost or duplicated.
 
     A line is written whole and flushed as soon as it is known; a line that a kill has torn is
     cut off. As answers are made in batches of 32, a few clips are heard again after a kill, so

@@ -118,5 +118,5 @@ def _strided_convolution(samples: "tf.Tensor", taps: np.ndarray, stride: int) ->
     missing = blocks * _BLOCK - width
     kernel = np.pad(taps, ((0, missing), (0, 0))).reshape(blocks, _BLOCK, phases)
     windows = tf.pad(tf.signal.frame(samples, width, stride), [[0, 0], [0, missing]])
-    windows = tf.transpose(tf.reshape(windows, (-1, blocks, _BLOCK)), (1, 0, 2))
+    windows = tf.transpose(tf.reshape(windows, (-1, blocks, _BLOCK)), (1, 0, 2))  # (blocks, frames, samples)
     return tf.reduce_sum(tf.matmul(windows, kernel), axis=0)

@@ -271,4 +271,4 @@ def _decoded(sound, header):
     matches = tf.stack([(header.tag == tag) & (header.bits == bits) for tag, bits in _ENCODINGS])
     place = tf.cast(tf.argmax(tf.cast(matches, tf.int32)), tf.int32)
     samples = tf.switch_case(place, decoders)
-    return tf.reduce_mean(tf.reshape(samples, (-1, header.channels)), axis=1)
+    return tf.reduce_mean(tf.reshape(samples, (-1, header.channels)), axis=1)  # of (frames, channels)
