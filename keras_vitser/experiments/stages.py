@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vitser.distillation import Distiller, halving_schedule
+from keras_vitser.distillation import Distiller
 from keras_vitser.evaluation import score
 from keras_vitser.experiments.config import StageSection
 from keras_vitser.layers.probability import probabilities
@@ -21,6 +21,7 @@ from keras_vitser.training.best_epoch import ACCURACY, LOSS, BestWeights
 from keras_vitser.training.checkpoints import Checkpoints
 from keras_vitser.training.divergence import ANSWER, FiniteLosses
 from keras_vitser.training.epochs import epochs_of
+from keras_vitser.training.recipe import adam, compile_for_labels, halving_schedule
 from keras_vitser.training.resumable_fit import resumable_fit
 
 _PREDICTION_BATCH = 32
@@ -82,23 +83,9 @@ class Lesson:
     augment: Sequence[Step] = ()
 
 
-def compile_by_labels(network: keras.Model, settings: StageSection) -> None:
-    """Gives a network the recipe of one that learns the labels; runs and searches share it."""
-    network.compile(
-        _optimizer(settings),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-    )
-
-
-def schedule(settings: StageSection) -> keras.callbacks.Callback:
-    """The learning rate of each epoch."""
-    return halving_schedule(settings.learning_rate, settings.halve_every)
-
-
 def train_by_labels(lesson: Lesson, network: keras.Model) -> None:
     """A network learns the labels. It ends with the weights of its best epoch."""
-    compile_by_labels(network, lesson.settings)
+    compile_for_labels(network, lesson.settings.learning_rate, lesson.settings.weight_decay)
     batches = Batches(lesson.train.x, lesson.train.labels, lesson.settings.batch_size, lesson.seed, lesson.augment)
     _fit(lesson, network, batches, BestEpoch(network, lesson.validation, lesson.watcher.batch))
 
@@ -114,7 +101,7 @@ def distil(lesson: Lesson, distiller: Distiller) -> None:
         return
     labels = lesson.train.labels if by_labels else None
     batches = Batches(lesson.train.x, labels, lesson.settings.batch_size, lesson.seed, lesson.augment)
-    distiller.compile(_optimizer(lesson.settings))
+    distiller.compile(adam(lesson.settings.learning_rate, lesson.settings.weight_decay))
     # Where the examples stay as they are, the teacher speaks once for all epochs.
     _fit(lesson, distiller, batches, watching, cache_teacher=not lesson.augment)
 
@@ -253,10 +240,12 @@ def _fit(lesson: Lesson, network: keras.Model, batches: Batches, watching: keras
         return
     clock = _Clock()
     progress = _Progress(lesson.stage, settings, batches, lesson.watcher, clock)
-    callbacks = [schedule(settings), clock, watching, FiniteLosses(lesson.stage), progress]
+    callbacks = [
+        halving_schedule(settings.learning_rate, settings.halve_every),
+        clock,
+        watching,
+        FiniteLosses(lesson.stage),
+        progress,
+    ]
     data = epochs_of(batches, settings.batch_size, seed=0)
     resumable_fit(network, data, epochs=settings.epochs, store=lesson.store, callbacks=callbacks, verbose=0, **kwargs)
-
-
-def _optimizer(settings: StageSection) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(settings.learning_rate, weight_decay=settings.weight_decay or None)

@@ -28,6 +28,7 @@ class Common(Section):
     """What the configs of all systems share. A subclass has the sections of a front end, of networks and of stages.
 
     Example:
+        >>> from keras_vitser.experiments.config import Config
         >>> Config().system
         'vit_ser'
     """
@@ -75,6 +76,7 @@ class Common(Section):
         """The stages that have settings, in their order.
 
         Example:
+            >>> from keras_vitser.experiments.config import Config
             >>> Config.stage_names()
             ('teacher', 'matching', 'student')
         """
@@ -97,6 +99,7 @@ class Common(Section):
         """The value of a dotted key.
 
         Example:
+            >>> from keras_vitser.experiments.config import Config
             >>> Config().value_at("student.depth")
             3
         """
@@ -115,6 +118,7 @@ class Common(Section):
             ConfigError: A value is not possible.
 
         Example:
+            >>> from keras_vitser.experiments.config import Config
             >>> Config().with_values({"student.patch_width": 4}).student.patch_size
             (128, 4)
         """

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from keras_vitser.audio import COPIES
+from keras_vitser.corpora.names import PROTOCOLS
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -22,7 +23,7 @@ class CorpusSection(Section):
     """Which recordings, and which of their classes."""
 
     name: str = "folder"
-    """savee, emodb, crema_d, ravdess, manifest, folder or demo; `keras-vitser corpora` says what each is."""
+    """One of those that `keras-vitser corpora` names, with what each is."""
     classes: list[str] | None = None
     """The classes to keep. Unset: all."""
     labels_as_written: bool = False
@@ -35,7 +36,7 @@ class CorpusSection(Section):
 class ProtocolSection(Section):
     """Settings of one protocol of `keras_vitser.corpora.protocols`; those that it does not know must stay unset."""
 
-    name: Literal["paper", "random", "speaker_independent", "leave_one_speaker_out"] = "speaker_independent"
+    name: Literal[*PROTOCOLS] = "speaker_independent"  # type: ignore[valid-type]  # they are names alone
     """What is new in the test part. `paper` is leaky: copies of test clips stand in training."""
     test_speakers: list[str] | None = None
     """speaker_independent: the speakers to test on, in place of `fold`."""

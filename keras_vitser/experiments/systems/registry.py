@@ -21,6 +21,7 @@ def system_of(config: Common) -> System:
     """The system that a config trains.
 
     Example:
+        >>> from keras_vitser.experiments.config import Config
         >>> system_of(Config()).title
         'ViT-SER'
     """

@@ -10,12 +10,13 @@ import numpy as np
 from keras_vitser.errors import TuningError
 from keras_vitser.experiments.config import Common, ValueRange, load_config
 from keras_vitser.experiments.feature_store import Rows
-from keras_vitser.experiments.stages import BestEpoch, Part, compile_by_labels, schedule
+from keras_vitser.experiments.stages import BestEpoch, Part
 from keras_vitser.experiments.systems import stage_of, system_of
 from keras_vitser.training.batches import Batches
 from keras_vitser.training.best_epoch import quality
 from keras_vitser.training.divergence import FiniteLosses
 from keras_vitser.training.epochs import Epochs, epochs_of
+from keras_vitser.training.recipe import compile_for_labels, halving_schedule
 
 try:
     import keras_tuner
@@ -73,8 +74,8 @@ class SystemHyperModel(keras_tuner.HyperModel):
         config = self.config_of(hp)
         keras.utils.set_random_seed(config.seed)
         network = self._system.network(config, config.tuning.network, self.num_classes)
-        compile_by_labels(network, self._stage.settings(config))
-        return network
+        settings = self._stage.settings(config)
+        return compile_for_labels(network, settings.learning_rate, settings.weight_decay)
 
     def fit(
         self,
@@ -122,7 +123,7 @@ class SystemHyperModel(keras_tuner.HyperModel):
             shuffle=False,
             callbacks=[
                 _InOrder(data),
-                schedule(settings),
+                halving_schedule(settings.learning_rate, settings.halve_every),
                 BestEpoch(model, validation),
                 FiniteLosses(self._stage.name),
                 *callbacks,
