@@ -3,13 +3,12 @@
 That there are these four is read in the paper's figures; the strengths are our choice.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_vitser.audio.reading import SAMPLING_RATE, resample
-
-COPIES = ("as recorded", "noise", "speed", "shift")
 
 
 @dataclass(frozen=True)
@@ -54,26 +53,37 @@ def augment(
         >>> augment(tone, COPIES.index("noise"), np.random.default_rng(0)).shape
         (16000,)
     """
-    strengths = strengths or Augmentation()
-    if copy == 0:
-        return waveform
-    if copy == 1:
-        return _with_noise(waveform, generator.uniform(*strengths.noise_snr_db), generator)
-    if copy == 2:
-        return resample(waveform, SAMPLING_RATE * generator.uniform(*strengths.speed), SAMPLING_RATE)
-    if copy == 3:
-        seconds = generator.uniform(-strengths.shift_seconds, strengths.shift_seconds)
-        return _shifted(waveform, round(seconds * SAMPLING_RATE))
-    raise ValueError(f"`copy` must be 0 to {len(COPIES) - 1} ({', '.join(COPIES)}). Received: copy={copy}")
+    if copy not in range(len(COPIES)):
+        raise ValueError(f"`copy` must be 0 to {len(COPIES) - 1} ({', '.join(COPIES)}). Received: copy={copy}")
+    return _STEPS[COPIES[copy]](waveform, generator, strengths or Augmentation())
 
 
-def _with_noise(waveform: np.ndarray, snr_db: float, generator: np.random.Generator) -> np.ndarray:
+def _as_recorded(waveform: np.ndarray, generator: np.random.Generator, strengths: Augmentation) -> np.ndarray:
+    return waveform
+
+
+def _with_noise(waveform: np.ndarray, generator: np.random.Generator, strengths: Augmentation) -> np.ndarray:
+    snr_db = generator.uniform(*strengths.noise_snr_db)
     noise = generator.standard_normal(len(waveform), dtype=np.float32)
     power = np.mean(np.square(waveform, dtype=np.float64))
     return waveform + noise * np.float32(np.sqrt(power * 10 ** (-snr_db / 10)))
 
 
-def _shifted(waveform: np.ndarray, samples: int) -> np.ndarray:
+def _at_another_speed(waveform: np.ndarray, generator: np.random.Generator, strengths: Augmentation) -> np.ndarray:
+    return resample(waveform, SAMPLING_RATE * generator.uniform(*strengths.speed), SAMPLING_RATE)
+
+
+def _shifted(waveform: np.ndarray, generator: np.random.Generator, strengths: Augmentation) -> np.ndarray:
+    samples = round(generator.uniform(-strengths.shift_seconds, strengths.shift_seconds) * SAMPLING_RATE)
     if samples >= 0:
         return np.concatenate([np.zeros(samples, np.float32), waveform])
     return waveform[min(-samples, len(waveform) // 2) :]  # never the whole of a short clip
+
+
+_STEPS: dict[str, Callable[[np.ndarray, np.random.Generator, Augmentation], np.ndarray]] = {
+    "as recorded": _as_recorded,
+    "noise": _with_noise,
+    "speed": _at_another_speed,
+    "shift": _shifted,
+}
+COPIES = tuple(_STEPS)
