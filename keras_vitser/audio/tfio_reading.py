@@ -13,7 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import soundfile
@@ -27,9 +27,16 @@ from keras_vitser.errors import BackendError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from keras_vitser.layers import LogMelImage
-
 log = logging.getLogger(__name__)
+
+
+class _FrontEnd(Protocol):
+    """What a front end of `keras_vitser.layers` has that is read here."""
+
+    sampling_rate: int
+    clip_samples: int | None
+
+    def __call__(self, waveforms: Any) -> Any: ...
 
 
 def waveforms(
@@ -71,7 +78,7 @@ def waveforms(
     return dataset.map(lambda waveform: _padded(tf, waveform[:samples], samples))
 
 
-def images(paths: Iterable[str | os.PathLike], front_end: "LogMelImage") -> "tf.data.Dataset":
+def images(paths: Iterable[str | os.PathLike], front_end: "_FrontEnd") -> "tf.data.Dataset":
     """The log-Mel images of sound files, in the order of their names.
 
     Args:

@@ -6,9 +6,9 @@ on images that are no squares.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from keras_vitser.errors import CheckpointError
 from keras_vitser.models.vit_ser.author_keys import author_weights, to_keras_layout, variable_of
 from keras_vitser.models.vit_ser.checkpoint_archive import StoredTensor, read_checkpoint
 
-if TYPE_CHECKING:
-    from keras_vitser.models.vit_ser.vit_ser import ViTSER
+Network = TypeVar("Network")
 
 STATE = "model_state_dict"
 _HEAD_DIM = 64
@@ -26,13 +25,13 @@ _PATCH_NORM = "to_patch_embedding.1.weight"
 
 
 def from_author_checkpoint(
-    network: "type[ViTSER]",
+    network: Callable[..., Network],
     path: str | os.PathLike,
     image_size: tuple[int, int],
     patch_size: tuple[int, int],
     num_heads: int | None,
     pooling: str,
-) -> "ViTSER":
+) -> Network:
     """What `ViTSER.from_author_checkpoint` does; its docstring says what and how."""
     path = Path(path)
     try:
