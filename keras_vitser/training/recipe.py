@@ -27,7 +27,8 @@ def label_loss() -> keras.losses.Loss:
     """Cross-entropy of integer labels and logits.
 
     Example:
-        >>> round(float(label_loss()([1], [[0.0, 0.0]])), 3)
+        >>> import numpy as np
+        >>> round(float(label_loss()(np.array([1]), np.array([[0.0, 0.0]]))), 3)
         0.693
     """
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
