@@ -129,6 +129,8 @@ def run_folds(
         raise ConfigError(f"jobs must be at least 1. Received: {jobs}")
     config = load_config(config, overrides)
     seeds = [config.seed] if seeds is None else list(dict.fromkeys(seeds))
+    for seed in seeds:
+        config.with_values({"seed": seed})
     if folds is not None:
         config = config.with_values({"protocol.test_speakers": None, "protocol.speaker": None, "protocol.fold": 1})
         folds = _folds_of(config, data, folds)

@@ -134,6 +134,12 @@ def test_folds_that_there_are_not_are_refused(data, tmp_path, overrides, folds, 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_seed_that_is_none_is_refused_before_any_run(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"seed: Input should be less than 4294967296\. Received: 99999999999"):
+        run_folds(None, data, folds=[1], seeds=[1, 99999999999], runs=tmp_path, overrides=OVERRIDES)
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_folder_is_refused(done, tmp_path):
     with pytest.raises(RunFolderError, match="is no folder of folds and seeds"):
         resume_folds(tmp_path)
