@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import keras
 import numpy as np
@@ -240,9 +240,29 @@ class Recognizer(Classifier):
             )
         return self.save(folder)
 
+    @overload
     def predict(
         self,
-        source: str | os.PathLike | bytes | np.ndarray | Sequence,
+        source: list | tuple,
+        *,
+        sampling_rate: float | None = ...,
+        batch_size: int = ...,
+        skip_silence: bool = ...,
+    ) -> list[Answer]: ...
+
+    @overload
+    def predict(
+        self,
+        source: str | os.PathLike | bytes | np.ndarray,
+        *,
+        sampling_rate: float | None = ...,
+        batch_size: int = ...,
+        skip_silence: bool = ...,
+    ) -> Answer: ...
+
+    def predict(
+        self,
+        source: str | os.PathLike | bytes | np.ndarray | list | tuple,
         *,
         sampling_rate: float | None = None,
         batch_size: int = 32,

@@ -50,8 +50,8 @@ def _scores(found) -> None:
     for role, pair in found.scores.items():
         for number, scores in zip(("first", "second"), pair, strict=True):
             rows.append((role, number, *(_scores_said(scores) if scores else ("-",) * 6)))
-    for number, name in enumerate(("first", "second")):
-        lacking = [role for role, pair in found.scores.items() if pair[number] is None]
+    for place, name in enumerate(("first", "second")):
+        lacking = [role for role, pair in found.scores.items() if pair[place] is None]
         if 0 < len(lacking) < len(found.scores):
             out.print(f"\nthe {name} run has no {' and no '.join(_network(role) for role in lacking)}", markup=False)
     if rows:

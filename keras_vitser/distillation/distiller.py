@@ -1,6 +1,7 @@
 """A teacher teaches a student by feature map matching (paper 1: Kim and Lee 2024, stages (b) and (c))."""
 
 import inspect
+from typing import cast
 
 import keras
 from keras import ops
@@ -80,9 +81,9 @@ class Distiller(keras.Model):
         inputs = (not is_taught and _known_inputs(teacher)) or _known_inputs(student)
         teacher_tap = None if is_taught else Tap(teacher, names, "teacher", False, inputs)
         student_tap = Tap(student, [match.student for match in matches], "student", label_weight > 0, inputs)
-        of_teacher = teacher.named(names) if is_taught else teacher_tap.features
+        of_teacher = teacher.named(names) if teacher_tap is None else teacher_tap.features
         check_returns_logits(student, "student")
-        if not is_taught:
+        if teacher_tap is not None:
             _check_inputs(teacher_tap, student_tap)
             if "logits" in names:
                 check_returns_logits(teacher, "teacher")
@@ -279,7 +280,7 @@ class Distiller(keras.Model):
     @property
     def teacher_feature_model(self):
         """The teacher's layers up to its features, as a model; its outputs are `{"features": [one a match]}`."""
-        return self._teacher_tap.model
+        return cast(Tap, self._teacher_tap).model  # there is none of a `Taught` alone
 
     def _detached(self, x):
         """The student's inputs of a batch, and teacher features that it brings along, or `None`."""

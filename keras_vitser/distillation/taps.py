@@ -94,7 +94,7 @@ class _Tapped:
 
     def __init__(self, network, paths, inputs=None, with_logits=True):
         self._network = network
-        self.read = None
+        self.read: set[int] | None = None
         self._outputs, self._inputs, self._inner, self._named = {}, {}, {}, {}
         self._deeper = [path for path in paths if len(path) > 1]
         functional = bool(getattr(network, "inputs", None))
@@ -120,9 +120,10 @@ class _Tapped:
                 raise _NotThereError(_nothing_inside(network.get_layer(path[0]), path))
         names = ["/".join(path) for path in paths]
         (self.input,) = _inputs_like(network.inputs)
-        layer = _NamedOutputs(network, [*names, "logits"] if with_logits else names)
+        reading = _Reading()
+        layer = _NamedOutputs(network, [*names, "logits"] if with_logits else names, reading)
         seen = layer(self.input)
-        layer.reading, self.read = None, layer.reading.read
+        layer.reading, self.read = None, reading.read
         self.output = seen.get("logits")
         grid = getattr(network, "patch_grid", None)
         for path, name in zip(paths, names, strict=True):
@@ -142,10 +143,11 @@ class _Tapped:
         self.input = inputs[0] if len(inputs) == 1 else inputs
         if not network.built:
             network(self.input)
-        layer = _FeatureMap(network)
+        reading = _Reading()
+        layer = _FeatureMap(network, reading)
         seen = layer(self.input)
-        layer.reading, read = None, layer.reading.read
-        self.read = read if set(paths) == {("feature_map",)} else None
+        layer.reading = None
+        self.read = reading.read if set(paths) == {("feature_map",)} else None
         if layer.calls != 1:
             raise _NotThereError(
                 "a subclassed model must call its own method `feature_map` once on the way to its logits, as in "
@@ -234,11 +236,11 @@ class _Attention(keras.layers.Layer):
 class _NamedOutputs(keras.layers.Layer):
     """What a network's `named_outputs` gives, attention weights as `(batch, queries, keys, heads)`."""
 
-    def __init__(self, network, names):
+    def __init__(self, network, names, reading):
         super().__init__(name=f"{network.name}_with_names", dtype=network.dtype_policy)
         self.network = network
         self.names = names
-        self.reading = _Reading()  # while the layer is called for the first time, symbolically
+        self.reading: _Reading | None = reading  # while the layer is called for the first time, symbolically
 
     def call(self, inputs, training=None):
         with self.reading or nullcontext():
@@ -252,10 +254,10 @@ class _NamedOutputs(keras.layers.Layer):
 class _FeatureMap(keras.layers.Layer):
     """A subclassed network and what its method `feature_map` returned on the way to the logits: one forward pass."""
 
-    def __init__(self, network):
+    def __init__(self, network, reading):
         super().__init__(name=f"{network.name}_with_feature_map", dtype=network.dtype_policy)
         self.network = network
-        self.reading = _Reading()  # while the layer is called for the first time, symbolically
+        self.reading: _Reading | None = reading  # while the layer is called for the first time, symbolically
 
     def call(self, inputs):
         with _recorded(self.network, self.reading or nullcontext()) as maps:
@@ -269,7 +271,7 @@ class _Reading(keras.StatelessScope):
 
     def __init__(self):
         super().__init__(initialize_variables=False)
-        self.read = set()
+        self.read: set[int] = set()
 
     def get_current_value(self, variable):
         self.read.add(id(variable))

@@ -282,7 +282,7 @@ def resampled(tokens, target, mask=None):
 
 
 def _is_count(number):
-    return isinstance(number, numbers.Integral) and not isinstance(number, bool) and number > 0
+    return isinstance(number, numbers.Integral) and not isinstance(number, bool) and int(number) > 0
 
 
 def _feature_shape(name, shape):

@@ -52,13 +52,13 @@ def compare(first: str | os.PathLike, second: str | os.PathLike) -> Comparison:
     Raises:
         RunFolderError: One is no run folder, or a file in it cannot be read.
     """
-    folders = [RunFolder.open(path) for path in (first, second)]
+    folders = RunFolder.open(first), RunFolder.open(second)
     configs = [_config(folder) for folder in folders]
     environments = [_environment(folder) for folder in folders]
     splits = [folder.split_parts() for folder in folders]
     corpora = [config["corpus.name"] for config in configs]
     return Comparison(
-        runs=tuple(folder.path.resolve().name for folder in folders),
+        runs=(folders[0].path.resolve().name, folders[1].path.resolve().name),
         config=_differing(*configs),
         scores=_scores(folders),
         split=_split(*splits),
@@ -82,11 +82,11 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _scores(folders: list[RunFolder]) -> dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]]:
-    metrics = [folder.read_json("metrics.json") if folder.finished else {} for folder in folders]
+def _scores(folders: tuple[RunFolder, RunFolder]) -> dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]]:
+    first, second = (folder.read_json("metrics.json") if folder.finished else {} for folder in folders)
     return {
-        role: tuple(_scores_of(values, role) for values in metrics)
-        for role in dict.fromkeys(role for values in metrics for role in scored(values))
+        role: (_scores_of(first, role), _scores_of(second, role))
+        for role in dict.fromkeys([*scored(first), *scored(second)])
     }
 
 

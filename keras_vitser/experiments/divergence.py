@@ -16,7 +16,7 @@ _HIGHEST_ADVISED = 1e-4
 def standing(folder: RunFolder, config: Common) -> Divergence | None:
     """The stop of the stage that diverged with the learning rate that the config still has."""
     for row in divergences(folder.checkpoints):
-        if row.learning_rate == getattr(config.stages, row.stage).learning_rate:
+        if row.learning_rate == config.value_at(_key(row.stage)):
             return row
     return None
 
@@ -28,12 +28,13 @@ def diverged_error(folder: RunFolder, config: Common, error: DivergedError) -> D
             "the weights that it began with, or the recordings, are to blame; begin a new run, with a lower learning "
             "rate of the stage before"
         )
-    if advice := _stage(config, error.stage).no_other_rate:
-        return error.advising(advice)
+    stage = _stage(config, error.stage)
+    if stage.no_other_rate:
+        return error.advising(stage.no_other_rate)
     lower, path = min(error.learning_rate / 10, _HIGHEST_ADVISED), shlex.quote(str(folder.path))
     return error.advising(
         "go on from its last finite state with a lower one: "
-        f"keras-vitser train --resume {path} --set {_key(error.stage)}={lower:g}"
+        f"keras-vitser train --resume {path} --set {_key(stage.name)}={lower:g}"
     )
 
 
@@ -75,13 +76,13 @@ def told(folder: RunFolder, config: Common, role: str) -> list[str]:
     stages = [stage.name for stage in stages_to(system_of(config), role)]
     return [
         f"{_sentence(row.message)} It went on from epoch {row.epoch}, step {row.step}, "
-        f"and ended with the learning rate {getattr(config.stages, row.stage).learning_rate:g}."
+        f"and ended with the learning rate {config.value_at(_key(row.stage)):g}."
         for row in divergences(folder.checkpoints)
         if row.stage in stages
     ]
 
 
-def _stage(config: Common, name: str) -> Stage:
+def _stage(config: Common, name: str | None) -> Stage:
     return next(stage for stage in system_of(config).stages if stage.name == name)
 
 

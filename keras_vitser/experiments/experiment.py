@@ -219,28 +219,28 @@ def resume(
         >>> resume(finished.folder).metrics == finished.metrics
         True
     """
-    folder = RunFolder.open(folder)
-    if folder.is_search:
-        raise RunFolderError(f"{folder.path}: is a search; go on with keras-vitser tune --resume {folder.path}")
-    if folder.finished:
+    opened = RunFolder.open(folder)
+    if opened.is_search:
+        raise RunFolderError(f"{opened.path}: is a search; go on with keras-vitser tune --resume {opened.path}")
+    if opened.finished:
         if overrides:
-            raise ConfigError(f"--resume goes on with a run as it began, and {folder.path} came to its end")
-        log.info("run %s came to its end; nothing is left to do", folder.path)
-        metrics = folder.read_json("metrics.json")
+            raise ConfigError(f"--resume goes on with a run as it began, and {opened.path} came to its end")
+        log.info("run %s came to its end; nothing is left to do", opened.path)
+        metrics = opened.read_json("metrics.json")
         sentences = {role: metrics[role]["sentence"] for role in scored(metrics)}
-        return Run(folder.path, metrics, sentences, system=load_config(folder.path / "config.yaml").system)
-    with folder.lock():
-        config = load_config(folder.path / "config.yaml")
+        return Run(opened.path, metrics, sentences, system=load_config(opened.path / "config.yaml").system)
+    with opened.lock():
+        config = load_config(opened.path / "config.yaml")
         if overrides:
             try:
-                config = divergence.with_other_rate(folder, config, overrides)
+                config = divergence.with_other_rate(opened, config, overrides)
             except OSError as error:
-                raise folder.cannot_be_written(error) from error
-        elif stop := divergence.standing(folder, config):
-            raise divergence.diverged_error(folder, config, stop.error)
-        place = folder.read_json("environment.json")["data"] if data is None else data
-        prepared = _prepare(config, place, lambda refuse: _split_again(folder, config, place, refuse, progress))
-        return _finish(prepared, folder, progress)
+                raise opened.cannot_be_written(error) from error
+        elif stop := divergence.standing(opened, config):
+            raise divergence.diverged_error(opened, config, stop.error)
+        place = opened.read_json("environment.json")["data"] if data is None else data
+        prepared = _prepare(config, place, lambda refuse: _split_again(opened, config, place, refuse, progress))
+        return _finish(prepared, opened, progress)
 
 
 @dataclass(frozen=True)
@@ -340,7 +340,7 @@ class _Experiment:
         # Config and split are those of the run folder; these can change.
         job = {"backend": keras.backend.backend(), "recordings": self.split.corpus.fingerprint}
         job |= {f"given {role}": given.sha256 for role, given in self.given.items()}
-        interval = self.config.stages.save_interval
+        interval = self.config.value_at("stages.save_interval")
         self.stages = [s for s in self.system.stages if self.system.is_trained(s, self.networks, self.given)]
         self.stores = {
             stage.name: Checkpoints(
@@ -393,9 +393,8 @@ class _Experiment:
     def _report(self, test, probabilities) -> Run:
         split, folder = self.split, self.folder
         names = split.corpus.labels
-        speakers = [example.clip.speaker for example in split.test]
-        if None in speakers:
-            speakers = None
+        named = [example.clip.speaker for example in split.test if example.clip.speaker is not None]
+        speakers = named if len(named) == len(split.test) else None
         # One that is given may name other classes.
         probabilities = {role: values for role, values in probabilities.items() if self._labels(role) == names}
         scores = {role: score(test.labels, values, names, speakers) for role, values in probabilities.items()}

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -113,9 +113,9 @@ class FeatureStore:
             pass
         told(len(examples) - done)
         rows = [Rows(self._shards, keys, output) for output in self._outputs]
-        if sum(each.nbytes for each in rows) <= _HELD_IN_MEMORY:
-            rows = [np.asarray(each) for each in rows]
-        return keras.tree.pack_sequence_as(self.front_end.output_spec, rows)
+        is_small = sum(each.nbytes for each in rows) <= _HELD_IN_MEMORY
+        arrays = [np.asarray(each) for each in rows] if is_small else rows
+        return keras.tree.pack_sequence_as(self.front_end.output_spec, arrays)
 
     def unreadable(
         self, clips: Sequence[Clip], progress: Callable[[int, int], None] | None = None
@@ -129,13 +129,14 @@ class FeatureStore:
         Returns:
             Why a clip cannot be used, by clip and in their order; nothing for those that can.
         """
-        reasons, wanted = {}, {}
+        reasons: dict[Clip, KerasViTSERError] = {}
+        wanted: dict[Clip, str] = {}
         for clip in clips:
             try:
                 wanted[clip] = self._key(Example(clip))
             except CorpusError as error:  # it cannot even be opened, and reading it says why
-                outcome = self._waveform_or_reason(Example(clip))
-                reasons[clip] = outcome if isinstance(outcome, KerasViTSERError) else error
+                read = self._waveform_or_reason(Example(clip))
+                reasons[clip] = read if isinstance(read, KerasViTSERError) else error
         kept = self._missing({key: key for key in wanted.values()})
         missing = {clip: key for clip, key in wanted.items() if key in kept}
         told = _from(len(clips) - len(missing), len(clips), progress)
@@ -167,7 +168,7 @@ class FeatureStore:
                     batch[place] = None
                 yield from batch
 
-    def _waveforms(self, examples: Iterator[Example], read: Callable[[Example], Any] | None = None) -> Iterator[Any]:
+    def _waveforms(self, examples: Iterable[Example], read: Callable[[Example], Any] | None = None) -> Iterator[Any]:
         """The waveforms in order, read in threads and not further ahead than `_READ_AHEAD`."""
         return read_ahead(read or self._waveform, examples, _READERS, _READ_AHEAD)
 
@@ -244,12 +245,12 @@ class Rows:
     def __init__(self, shards: Shards, keys: Sequence[str], output: _Output):
         self._shards, self._output = shards, output
         self._names = [output.name(key) for key in keys]
-        sizes = list(output.shape)
-        if None in sizes:
+        longest = [0] * len(output.shape)
+        if None in output.shape and keys:
             shapes = [shards.shape(name) for name in self._names]
-            longest = [max(each, default=0) for each in zip(*shapes, strict=True)] or [0] * len(sizes)
-            sizes = [long if size is None else size for size, long in zip(sizes, longest, strict=True)]
-        self.shape = (len(keys), *sizes)
+            longest = [max(each) for each in zip(*shapes, strict=True)]
+        sizes = [long if size is None else size for size, long in zip(output.shape, longest, strict=True)]
+        self.shape: tuple[int, ...] = (len(keys), *sizes)
         self.dtype = np.dtype(output.dtype)
 
     @property
@@ -267,7 +268,8 @@ class Rows:
         rows = np.zeros((len(places), *self.shape[1:]), self.dtype)
         for row, place in enumerate(places):
             kept = self._output.as_given(self._shards[self._names[place]])
-            rows[(row, *map(slice, kept.shape))] = kept
+            filled: tuple[int | slice, ...] = (row, *map(slice, kept.shape))
+            rows[filled] = kept
         return rows
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -298,7 +300,8 @@ class _Writer:
                 self._writing.result()
 
     def _begin(self) -> None:
-        self._gathered, self._bytes, self._since = {}, 0, time.monotonic()
+        self._gathered: dict[str, np.ndarray] = {}
+        self._bytes, self._since = 0, time.monotonic()
 
     def _write(self) -> None:
         if self._writing:

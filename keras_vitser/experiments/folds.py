@@ -131,14 +131,15 @@ def run_folds(
     seeds = [config.seed] if seeds is None else list(dict.fromkeys(seeds))
     for seed in seeds:
         config.with_values({"seed": seed})
+    numbers: Sequence[int | None] = ()
     if folds is not None:
         config = config.with_values({"protocol.test_speakers": None, "protocol.speaker": None, "protocol.fold": 1})
-        folds = _folds_of(config, data, folds)
+        numbers = _folds_of(config, data, folds)
     split = preparation.readable_split_of(config, data, progress=progress)
     members = [
         _Member(f"{'' if fold is None else f'fold{fold}_'}s{seed}", fold, seed)
         for seed in seeds
-        for fold in (folds or [None])
+        for fold in numbers or [None]
     ]
     folder = RunFolder.create(runs, f"{split.corpus.name}_{split.protocol}_folds")
     folder.figures.rmdir()
@@ -254,7 +255,8 @@ def _beside_each_other(folder: RunFolder, names: list[str], data, jobs: int) -> 
     threads = max(1, (os.cpu_count() or 1) // min(jobs, max(len(names), 1)))
     environment = os.environ | {name: os.environ.get(name, str(threads)) for name in _THREADS}
     command = [sys.executable, "-m", "keras_vitser.experiments.folds_process"]
-    waiting, running = list(names), {}
+    waiting = list(names)
+    running: dict[str, subprocess.Popen] = {}
     with ExitStack() as processes:
         while waiting or running:
             while waiting and len(running) < jobs:

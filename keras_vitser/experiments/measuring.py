@@ -11,7 +11,7 @@ from keras_vitser.corpora import Clip, Corpus
 from keras_vitser.corpora.unreadable import left_out_sentence, unreadable_error
 from keras_vitser.errors import AudioError, CorpusError, LeakageError
 from keras_vitser.evaluation import Scores, score, sentence
-from keras_vitser.recognizer import Recognizer
+from keras_vitser.recognizer import Answer, Recognizer
 
 _CHUNK = 32
 
@@ -86,11 +86,12 @@ def evaluate_model(
         raise unreadable_error(corpus, reasons, *advice)
     clips = [clip for clip in clips if clip not in reasons]
     speakers = [clip.speaker for clip in clips]
+    named = [speaker for speaker in speakers if speaker is not None]
     scores = score(
         np.array([labels.index(composed(clip.label)) for clip in clips]),
         np.stack([answer.probabilities for answer in answers]),
         recognizer.labels,
-        None if None in speakers else speakers,
+        named if len(named) == len(speakers) else None,
     )
     known_speakers = {composed(speaker) for speaker in known.speakers}
     heard = sum(composed(f"{corpus.name}/{speaker}") in known_speakers for speaker in speakers)
@@ -107,10 +108,13 @@ def _is_known(clip: Clip, known) -> bool:
         return False
 
 
-def _answers(recognizer: Recognizer, clips: list[Clip], progress, goes_on: bool) -> tuple[list, dict[Clip, AudioError]]:
+def _answers(
+    recognizer: Recognizer, clips: list[Clip], progress, goes_on: bool
+) -> tuple[list[Answer], dict[Clip, AudioError]]:
     """The answers to what can be read, none where it shall not go on without the rest; and why the rest cannot."""
     front_end, rate = recognizer.front_end, recognizer.front_end.sampling_rate
-    answers, reasons = [], {}
+    answers: list[Answer] = []
+    reasons: dict[Clip, AudioError] = {}
     for start in range(0, len(clips), _CHUNK):
         progress("clips", start, len(clips))
         waveforms = []

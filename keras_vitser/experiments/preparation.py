@@ -1,5 +1,6 @@
 """From a config and recordings to the examples of a split; runs and searches share it."""
 
+import functools
 import logging
 import os
 from collections import Counter
@@ -156,7 +157,7 @@ def parts_of(
     parts = []
     for name in names:
         examples = getattr(split, name)
-        x = store.features(examples, lambda done, total, name=name: progress(f"{name} images", done, total))
+        x = store.features(examples, functools.partial(progress, f"{name} images"))
         labels = np.array([split.corpus.label_index(example.clip) for example in examples], np.int32)
         parts.append(Part(x, labels))
     return parts
@@ -183,7 +184,9 @@ def _divided(config: Common, corpus: Corpus) -> Split:
     return protocols.split(corpus, config.protocol.name, **settings)
 
 
-def _unreadable(config: Common, corpus: Corpus, progress: Callable[[str, int, int], None]) -> dict[Clip, Exception]:
+def _unreadable(
+    config: Common, corpus: Corpus, progress: Callable[[str, int, int], None]
+) -> dict[Clip, KerasViTSERError]:
     clips = [clip for clip in corpus.clips if clip not in corpus.unreadable]
     try:
         return _store(config, front_end_of(config)).unreadable(

@@ -34,8 +34,8 @@ class Shards:
 
     def __init__(self, folder: str | os.PathLike):
         self._folder = Path(folder)
-        self._files = {}
-        self._homes = {}
+        self._files: dict[str, safe_open] = {}
+        self._homes: dict[str, safe_open] = {}  # by the key of an array
         self.refresh()
 
     def refresh(self) -> None:

@@ -204,7 +204,7 @@ class _Progress(keras.callbacks.Callback):
         self._total = settings.epochs * len(batches)
         self._clips = len(batches) * len(next(iter(keras.tree.flatten(batches[0]))))
         self._watcher = watcher
-        self._epoch = None
+        self._epoch: int | None = None
         self._rows: list[dict[str, Any]] = []
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -216,7 +216,7 @@ class _Progress(keras.callbacks.Callback):
         self._watcher.batch("teacher features", done, total)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._watcher.batch(self._stage, self._epoch * self._batches + batch + 1, self._total)
+        self._watcher.batch(self._stage, (self._epoch or 0) * self._batches + batch + 1, self._total)
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = self._clock.seconds

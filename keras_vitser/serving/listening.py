@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from keras import ops
@@ -93,7 +93,7 @@ def listen(recognizer: Recognizer, source: str | os.PathLike | bytes | np.ndarra
         starts=np.array([start for start, _ in timeline]),
         timeline=np.stack([probabilities for _, probabilities in timeline]),
         seconds=samples / front_end.sampling_rate,
-        clip_seconds=front_end.clip_seconds,
+        clip_seconds=cast(float, front_end.clip_seconds),  # `answered_windows` refuses what has none
     )
 
 

@@ -78,4 +78,4 @@ class BestWeights(keras.callbacks.Callback):
         """Takes up what `get_state` gave."""
         if arrays:
             best, *self._weights = arrays
-            self._best = tuple(float(number) for number in best)
+            self._best = float(best[0]), float(best[1])

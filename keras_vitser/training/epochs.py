@@ -7,20 +7,24 @@ it was left: arrays, a `keras.utils.PyDataset`, and a callable that gives the da
 import hashlib
 import itertools
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_vitser.errors import DistillationError
 
+if TYPE_CHECKING:
+    from keras_vitser.labels import LabelCheck
+
 _READ_TWICE = 2  # Keras looks at the first batches before it starts, to learn their shapes
 _DIGESTED_ROWS = 256
 _END = object()
 
 
-def epochs_of(ds, batch_size, seed):
+def epochs_of(ds: Any, batch_size: int, seed: int) -> "Epochs | None":
     """The `Epochs` of a transfer's data, if its order can be restored.
 
     Args:
@@ -50,7 +54,7 @@ def epochs_of(ds, batch_size, seed):
     return None
 
 
-def is_arrays(x):
+def is_arrays(x: Any) -> bool:
     """Whether data is an array or a structure of arrays, and not a dataset.
 
     Example:
@@ -60,7 +64,7 @@ def is_arrays(x):
     return all(hasattr(array, "shape") for array in keras.tree.flatten(x)) and not hasattr(x, "cardinality")
 
 
-def is_endless(dataset):
+def is_endless(dataset: Any) -> bool:
     """Whether a dataset says that it has no end.
 
     Example:
@@ -72,7 +76,7 @@ def is_endless(dataset):
     return hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
 
 
-def known_length(dataset):
+def known_length(dataset: Any) -> int | None:
     """How many batches a dataset says it has, or `None` where it does not say.
 
     Args:
@@ -106,31 +110,34 @@ class Epochs(keras.utils.PyDataset):
 
     Attributes:
         description: Str, what data this is.
-        batches: Int, batches of a whole epoch.
+        batches: Int, batches of a whole epoch, or 0 where they were not counted yet.
         epoch: Int, counted from 0 through both stages.
         step: Int, batches of this epoch that are left out because they were trained on already.
         error: The `DistillationError` that ended the reading, if one did; a backend may wrap it in its own.
         check: `LabelCheck` of each batch, or `None`.
     """
 
-    description = None
-    batches = None
+    batches = 0
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any):
         super().__init__(**settings)
         self.epoch = 0
         self.step = 0
-        self.error = None
-        self.check = None
+        self.error: DistillationError | None = None
+        self.check: LabelCheck | None = None
 
-    def replay(self, epochs):
+    @property
+    def description(self) -> str:
+        raise NotImplementedError
+
+    def replay(self, epochs: int) -> None:
         """Brings a source that counts its epochs that many further; others need nothing."""
 
-    def begin(self, epoch):
+    def begin(self, epoch: int) -> None:
         """Is called before the first batch of an epoch is trained on."""
         self.epoch = epoch
 
-    def end(self):
+    def end(self) -> None:
         """Is called after an epoch."""
 
     def __len__(self):
@@ -144,7 +151,7 @@ class Epochs(keras.utils.PyDataset):
             self.error = error
             raise
 
-    def batch(self, index):
+    def batch(self, index: int) -> Any:
         """Batch `index` of the whole epoch."""
         raise NotImplementedError
 
@@ -158,11 +165,11 @@ class _ArrayEpochs(Epochs):
         self._examples = len(keras.tree.flatten(self._arrays)[0])
         self._batch_size = batch_size
         self._seed = seed
-        self._order = (None, None)
+        self._order: tuple[int | None, np.ndarray] = None, np.arange(0)
         self.batches = -(-self._examples // batch_size)
 
     @property
-    def description(self):
+    def description(self) -> str:
         """With a digest of all that they hold, so that a job is not taken up with other data."""
         digest = hashlib.blake2b(digest_size=16)
         for array in keras.tree.flatten(self._arrays):
@@ -188,10 +195,13 @@ class _DatasetEpochs(Epochs):
         super().__init__()
         self._source = source
         self._pool = ThreadPoolExecutor(source.workers) if source.workers > 1 else None
-        self._ahead = {}  # index -> Future
+        self._ahead: dict[int, Future] = {}
         self._lock = threading.Lock()
-        self.batches = known_length(source)
-        self.description = f"PyDataset of {self.batches} batches"
+        self.batches = known_length(source) or 0
+
+    @property
+    def description(self) -> str:
+        return f"PyDataset of {self.batches} batches"
 
     def replay(self, epochs):
         for _ in range(epochs):
@@ -229,19 +239,21 @@ class _DatasetEpochs(Epochs):
 class _CalledEpochs(Epochs):
     """Reads each epoch's dataset in order; what is asked for again and no longer there starts it anew."""
 
-    description = "callable"
-
     def __init__(self, make):
         super().__init__()
         self._make = make
         self._lock = threading.Lock()  # Keras may read in a thread of its own
-        self._opened = None
-        self._iterator = None
+        self._opened: int | None = None
+        self._iterator: Iterator[Any] = iter(())
         self._position = 0
-        self._kept = {}
+        self._kept: dict[int, Any] = {}
+
+    @property
+    def description(self) -> str:
+        return "callable"
 
     def __len__(self):
-        if self.batches is None:
+        if not self.batches:
             dataset = self._dataset(self.epoch)
             length = known_length(dataset)
             self.batches = sum(1 for _ in dataset) if length is None else length
@@ -275,7 +287,7 @@ class _CalledEpochs(Epochs):
         if length is not None:
             _check_length(length, self.batches, self.epoch)
         if isinstance(dataset, Sequence | keras.utils.PyDataset):
-            self._iterator = (dataset[place] for place in range(index, length))
+            self._iterator = (dataset[place] for place in range(index, self.batches))
         else:
             self._iterator = itertools.islice(dataset, index, None)
         self._opened, self._position, self._kept = self.epoch, index, {}

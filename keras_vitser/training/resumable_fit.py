@@ -196,7 +196,7 @@ class _Follower(keras.callbacks.Callback):
                 callback.set_state(state[f"callback{place}"])
         if data is not None:
             data.replay(progress.epoch)
-            data.batches = data.batches or progress.batches
+            data.batches = data.batches or progress.batches or 0
         if progress.step:
             self._metrics = state
         words = "was done already" if progress.done else f"resumed at epoch {progress.epoch}, step {progress.step}"

@@ -1,9 +1,9 @@
 """What the configs of all systems share. A YAML file states what differs from the defaults."""
 
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments.config.layered_yaml import set_value
@@ -18,6 +18,9 @@ from keras_vitser.experiments.config.sections import (
     ValueRange,
 )
 from keras_vitser.wording import nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 SPACE = "tuning.space"
 _WITHOUT_SPACE = {SPACE: None}
@@ -80,7 +83,8 @@ class Common(Section):
             >>> Config.stage_names()
             ('teacher', 'matching', 'student')
         """
-        fields = cls.model_fields["stages"].annotation.model_fields if "stages" in cls.model_fields else {}
+        section: Any = cls.model_fields["stages"].annotation if "stages" in cls.model_fields else Section
+        fields = section.model_fields
         return tuple(name for name, field in fields.items() if issubclass(field.annotation, StageSection))
 
     def _searchable_keys(self) -> list[str]:
@@ -156,13 +160,13 @@ def _values_to_check(key: str, domain: "list | ValueRange") -> list[Any]:
     """All values of a domain, or its ends where all that lies between is possible too."""
     if not isinstance(domain, ValueRange):
         return domain
-    whole = all(isinstance(number, int) for number in (domain.low, domain.high, domain.step or 1))
-    if key.endswith("patch_width") and whole:
-        return list(range(domain.low, domain.high + 1, domain.step or 1))
-    return [domain.low, domain.high]
+    low, high, step = domain.low, domain.high, domain.step or 1
+    if key.endswith("patch_width") and isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
+        return list(range(low, high + 1, step))
+    return [low, high]
 
 
-def _explain(problem: dict[str, Any], config: type[Common]) -> str:
+def _explain(problem: "ErrorDetails", config: type[Common]) -> str:
     place = [str(part) for part in problem["loc"]]
     if place[:2] == SPACE.split("."):
         place[3:4] = []  # which kind of domain it was taken for
@@ -181,7 +185,7 @@ def _unknown(key: str, given: str, known: list[str]) -> str:
 
 
 def _known_keys(place: list[str], config: type[Common]) -> list[str]:
-    section: type[BaseModel] = config
+    section: Any = config
     if place[:2] == SPACE.split("."):
         return list(ValueRange.model_fields)
     for part in place:

@@ -139,8 +139,8 @@ def config_schema() -> dict[str, Any]:
         >>> config_schema()["properties"]["seed"]["default"]
         0
     """
-    any_config = TypeAdapter(Union[tuple(CONFIGS.values())])  # noqa: UP007 of what is known at run time
-    schema = any_config.json_schema(by_alias=True, schema_generator=_WithoutFieldTitles)
+    any_config: Any = Union[tuple(CONFIGS.values())]  # noqa: UP007 of what is known at run time
+    schema = TypeAdapter(any_config).json_schema(by_alias=True, schema_generator=_WithoutFieldTitles)
     base = {"type": "string", "description": "The file that this one is a variant of, relative to this one."}
     names = [config["$ref"].rpartition("/")[2] for config in schema.get("anyOf", ())]
     for config in [schema["$defs"][name] for name in names] or [schema]:

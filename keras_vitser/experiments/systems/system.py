@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 
-from keras_vitser.experiments.config import Common, StageSection
+from keras_vitser.experiments.config import StageSection
 from keras_vitser.experiments.stages import Lesson
 from keras_vitser.layers import FrontEnd
 from keras_vitser.recognizer import Recognizer
@@ -50,16 +50,18 @@ class Stage:
     network: str
     train: Callable[[Lesson, dict[str, keras.Model]], None]
     loss: str = ""
-    augment: Callable[[Common], Sequence[Step]] = lambda config: ()
+    augment: Callable[[Any], Sequence[Step]] = lambda config: ()  # `Any`: each system has its own class of configs
     no_other_rate: str = ""
 
-    def settings(self, config: Common) -> StageSection:
+    def settings(self, config: Any) -> StageSection:
         """Its settings in a config."""
         return getattr(config.stages, self.name)
 
 
 class System(Protocol):
     """A front end, networks, and how they are trained.
+
+    `config` is of the class that the system is registered with, a `Common` with sections of its own.
 
     Attributes:
         name: In configs.
@@ -77,17 +79,17 @@ class System(Protocol):
     stages: tuple[Stage, ...]
     variation: str
 
-    def front_end(self, config: Common) -> FrontEnd:
+    def front_end(self, config: Any) -> FrontEnd:
         """The front end of a config. Raises `ConfigError` where its values do not fit together."""
 
-    def given(self, config: Common) -> dict[str, tuple[str, str]]:
+    def given(self, config: Any) -> dict[str, tuple[str, str]]:
         """By role, the key and the folder of each trained network that a config names."""
 
-    def network(self, config: Common, role: str, num_classes: int) -> keras.Model:
+    def network(self, config: Any, role: str, num_classes: int) -> keras.Model:
         """The network of a role before training, by itself: what a search trains."""
 
     def networks(
-        self, config: Common, labels: tuple[str, ...], front_end: FrontEnd, given: dict[str, Given]
+        self, config: Any, labels: tuple[str, ...], front_end: FrontEnd, given: dict[str, Given]
     ) -> dict[str, keras.Model]:
         """The networks by role, as they stand before training."""
 

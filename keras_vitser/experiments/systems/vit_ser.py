@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from typing import cast
 
 import keras
 
@@ -9,6 +10,7 @@ from keras_vitser.distillation import Distiller
 from keras_vitser.errors import ConfigError
 from keras_vitser.experiments import provenance
 from keras_vitser.experiments.config import Config
+from keras_vitser.experiments.config.vit_ser import StudentStage
 from keras_vitser.experiments.stages import Lesson, distil, train_by_labels
 from keras_vitser.experiments.systems.system import Given, Stage
 from keras_vitser.layers import FrontEnd, LogMelImage
@@ -30,7 +32,7 @@ def _match(lesson: Lesson, networks: dict[str, keras.Model]) -> None:
 
 def _tune(role: str, lesson: Lesson, networks: dict[str, keras.Model]) -> None:
     if TEACHER in networks:
-        distil(lesson, Distiller(networks[TEACHER], networks[role], alpha=lesson.settings.alpha))
+        distil(lesson, Distiller(networks[TEACHER], networks[role], alpha=cast(StudentStage, lesson.settings).alpha))
     else:
         train_by_labels(lesson, networks[role])
 
@@ -50,7 +52,7 @@ class VitSer:
 
     name, title, shipped = "vit_ser", "ViT-SER", STUDENT
     places = {TEACHER: "teacher", STUDENT: "model"}  # noqa: RUF012
-    stages = (
+    stages: tuple[Stage, ...] = (
         Stage(TEACHER, "(a) teacher", TEACHER, _train_teacher, loss="label_loss", augment=_shifted_and_masked),
         Stage(MATCHING, "(b) matching", STUDENT, _match, loss="feature_loss", augment=_shifted),
         Stage(STUDENT, "(c) student", STUDENT, partial(_tune, STUDENT), augment=_shifted),

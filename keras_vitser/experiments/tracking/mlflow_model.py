@@ -5,11 +5,15 @@ It is copied beside the model folder by `keras_vitser.experiments.tracking.mlflo
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+
+if TYPE_CHECKING:
+    from keras_vitser.recognizer import Answer
 
 
 class SpeechEmotion(mlflow.pyfunc.PythonModel):
@@ -30,7 +34,7 @@ class SpeechEmotion(mlflow.pyfunc.PythonModel):
 
         self._recognizer = Recognizer.load(context.artifacts["model"])
 
-    def predict(self, context, model_input: np.ndarray, params=None) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
         from keras_vitser.errors import KerasViTSERError
 
         try:
@@ -48,7 +52,7 @@ class SpeechEmotion(mlflow.pyfunc.PythonModel):
             ]
         )
 
-    def _answers(self, waveforms: np.ndarray) -> list:
+    def _answers(self, waveforms: np.ndarray) -> "list[Answer]":
         from keras_vitser.audio.full_scale import check_full_scale
         from keras_vitser.errors import PredictionError
 

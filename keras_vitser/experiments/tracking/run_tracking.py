@@ -12,7 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from keras_vitser.errors import RunFolderError, TrackingError
 from keras_vitser.experiments.config import TrackingSection, load_config
@@ -80,20 +80,20 @@ def track(
     """
     if alias and not register:
         raise TrackingError(f"the alias {alias!r} needs the name of a registered model; give it with --register")
-    folder = RunFolder.open(folder)
-    if folder.is_search:
+    opened = RunFolder.open(folder)
+    if opened.is_search:
         raise RunFolderError(
-            f"{folder.path}: is a search; keras-vitser tune --resume {folder.path} brings MLflow what it lacks"
+            f"{opened.path}: is a search; keras-vitser tune --resume {opened.path} brings MLflow what it lacks"
         )
-    if not folder.finished:
+    if not opened.finished:
         raise RunFolderError(
-            f"{folder.path}: the run has not ended; go on with keras-vitser train --resume {folder.path}"
+            f"{opened.path}: the run has not ended; go on with keras-vitser train --resume {opened.path}"
         )
-    with folder.lock():
-        section = load_config(folder.path / "config.yaml").tracking
-        uri = uri or _state(folder).get("uri", section.uri)
+    with opened.lock():
+        section = load_config(opened.path / "config.yaml").tracking
+        uri = uri or _state(opened).get("uri", section.uri)
         section = section.model_copy(update={"enabled": True, "uri": uri})
-        return complete(folder, section, register, alias)
+        return complete(opened, section, register, alias)
 
 
 def complete(
@@ -105,7 +105,8 @@ def complete(
     tracking.finish()
     run = tracking.run
     version = run.do(lambda client, run_id: _register(client, run_id, register, alias)) if register else None
-    return Tracked(run.uri, run.run_id, f"runs:/{run.run_id}/{MODEL}", version)
+    uri, run_id = cast(str, run.uri), cast(str, run.run_id)  # as it is strict, what fails has raised
+    return Tracked(uri, run_id, f"runs:/{run_id}/{MODEL}", version)
 
 
 def complete_or_warn(folder: RunFolder, section: TrackingSection) -> None:
@@ -176,7 +177,7 @@ class RunTracking:
         tracker = Tracker(self._section, self._folder.path.parent, stage, parent=self.run, run_id=known)
         self._stages[stage] = tracker
         self._logged[stage] = tracker.steps("loss") if known else set()
-        tracker.params(getattr(self._config.stages, stage).model_dump(by_alias=True))
+        tracker.params(self._config.value_at(f"stages.{stage}").model_dump(by_alias=True))
         self._keep_state()
 
     def epoch(self, row: dict[str, Any]) -> None:

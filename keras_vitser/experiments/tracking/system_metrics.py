@@ -32,7 +32,7 @@ class SystemMetrics:
 
     def means(self) -> dict[str, float]:
         """The means since the last call, by MLflow's names (`cpu_utilization_percentage`, ...)."""
-        means = {}
+        means: dict[str, float] = {}
         self._next = 0.0  # an epoch has one sample at least
         self.sample()
         for collector in self._collectors:

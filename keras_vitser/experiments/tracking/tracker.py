@@ -64,7 +64,7 @@ class Tracker:
         strict: bool = False,
     ):
         self._finished = False
-        self._store = parent._store if parent else _Store(section, runs, strict)
+        self._store: _Store = parent._store if parent else _Store(section, runs, strict)
         parent_id = parent.run_id if parent else parent_id
         self.run_id: str | None = self._store.do(
             lambda client: self._known(client, run_id) or self._new(client, name, parent_id)
@@ -130,7 +130,8 @@ class Tracker:
 
     def do(self, task: Callable[[Any, str], Any]) -> Any:
         """What `task(client, run_id)` returns, with an `MlflowClient`; `None` where nothing is logged or it fails."""
-        return self._store.do(lambda client: task(client, self.run_id)) if self.run_id else None
+        run_id = self.run_id
+        return None if run_id is None else self._store.do(lambda client: task(client, run_id))
 
     def _known(self, client, run_id: str | None) -> str | None:
         """The run, under way again unless it was finished, if the store has it."""
@@ -160,7 +161,9 @@ class _Store:
     """One place, for all trackers of a family, until it fails."""
 
     def __init__(self, section: TrackingSection, runs: Path, strict: bool):
-        self.uri = self.experiment = self._client = None
+        self.uri: str | None = None
+        self.experiment: str | None = None
+        self._client: Any = None  # `MlflowClient`, until one is opened
         self._strict = strict
         if not section.enabled:
             return
@@ -172,16 +175,11 @@ class _Store:
                 raise TrackingError(message) from None
             log.warning("the run is not tracked, as %s, or set tracking.enabled to false", message)
             return
-        self.uri = section.uri or f"{_SQLITE}{runs.resolve() / 'mlflow.db'}"
+        uri = self.uri = section.uri or f"{_SQLITE}{runs.resolve() / 'mlflow.db'}"
         self._client = MlflowClient
-        opened = self.do(lambda client: self._open(client, section, runs))
+        opened = self.do(lambda client: _opened(client, uri, section, runs))
         if opened is not None:
             self._client, self.experiment = opened
-
-    def _open(self, client_class, section: TrackingSection, runs: Path):
-        _check_database(self.uri)
-        client = client_class(tracking_uri=self.uri, registry_uri=self.uri)
-        return client, _experiment(client, section, runs)
 
     def do(self, task: Callable[[Any], Any]) -> Any:
         if self._client is None:
@@ -196,6 +194,12 @@ class _Store:
                 raise TrackingError(f"{self.uri}: {reason}") from error
             log.warning("tracking stopped, and the run goes on (%s)", reason)
             return None
+
+
+def _opened(client_class, uri: str, section: TrackingSection, runs: Path):
+    _check_database(uri)
+    client = client_class(tracking_uri=uri, registry_uri=uri)
+    return client, _experiment(client, section, runs)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_tuner
@@ -56,7 +57,7 @@ def run_trials(
     folder: RunFolder,
     train=None,
     validation=None,
-    look: Callable[[], None] = lambda: None,
+    look: Callable[[], object] = lambda: None,
     given_up: str | None = None,
 ) -> None:
     """Runs trials until none is left, in the process's own part.
@@ -90,7 +91,7 @@ def run_trials(
 
 
 @contextlib.contextmanager
-def looking(look: Callable[[], None]) -> Iterator[None]:
+def looking(look: Callable[[], object]) -> Iterator[None]:
     """Calls `look` again and again from a thread: the chief is busy answering its workers."""
     ended = threading.Event()
 
@@ -110,7 +111,7 @@ def looking(look: Callable[[], None]) -> Iterator[None]:
 class SearchTuner(keras_tuner.Tuner):
     """Runs a trial, and writes each epoch of it down."""
 
-    look: Callable[[], None] = staticmethod(lambda: None)
+    look: Callable[[], object] = staticmethod(lambda: None)
     given_up: str | None = None
     _failures = 0
     _idle = False
@@ -187,7 +188,7 @@ def _write_line(path, text):
 class _Diary(keras.callbacks.Callback):
     """Writes a line an epoch. Comes after `BestEpoch`, whose scores it writes."""
 
-    def __init__(self, path: Path, look: Callable[[], None]):
+    def __init__(self, path: Path, look: Callable[[], object]):
         super().__init__()
         self._path = path
         self._look = look
@@ -203,8 +204,10 @@ class _Diary(keras.callbacks.Callback):
         self._look()
 
 
-class _Kept:
+class _Kept(keras_tuner.Oracle):
     """An oracle whose files are whole and agree. Goes before one of KerasTuner's."""
+
+    trials: dict[str, Any]
 
     def save(self):
         self._write(Path(self._get_oracle_fname()), self.get_state())

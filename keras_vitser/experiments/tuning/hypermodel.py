@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -54,18 +54,19 @@ class SystemHyperModel(keras_tuner.HyperModel):
         self.num_classes = num_classes
         self._system = system_of(self.config)
         self._stage = stage_of(self._system, self.config.tuning.network)
-        self._space = {key: _as_read(self.config, key) for key in self.config.tuning.space}
+        self._domains = self.config.tuning.space or {}
+        self._space = {key: _as_read(self.config, key, domain) for key, domain in self._domains.items()}
 
     def config_of(self, hp: "keras_tuner.HyperParameters") -> Common:
         """The config with the values of a trial; what `hp` does not know yet is added to its space."""
-        values = {key: self.exact(key, self._declared(hp, key)) for key in self.config.tuning.space}
+        values = {key: self.exact(key, self._declared(hp, key)) for key in self._domains}
         return self.config.with_values(values)
 
     def exact(self, key: str, value: Any) -> Any:
         """A value as the space states it, whichever number of bits it was sent in; six digits within a range."""
         if not isinstance(value, float):
             return value
-        if isinstance(self.config.tuning.space[key], ValueRange):
+        if isinstance(self._domains[key], ValueRange):
             return float(f"{value:.{_DIGITS}g}")
         return min(self._space[key], key=lambda choice: abs(choice - value))
 
@@ -113,7 +114,7 @@ class SystemHyperModel(keras_tuner.HyperModel):
         settings = self._stage.settings(config)
         x, validation_x = (keras.tree.map_structure(_as_array, given) for given in (x, validation_data[0]))
         batches = Batches(x, np.asarray(y), settings.batch_size, config.seed, self._stage.augment(config))
-        data = epochs_of(batches, settings.batch_size, seed=0)
+        data = cast(Epochs, epochs_of(batches, settings.batch_size, seed=0))  # as `Batches` is a `PyDataset`
         data.replay(initial_epoch)
         validation = Part(validation_x, np.asarray(validation_data[1]))
         history = model.fit(
@@ -134,7 +135,7 @@ class SystemHyperModel(keras_tuner.HyperModel):
         return {name: float(value) for name, value in max(rows, key=quality).items()}
 
     def _declared(self, hp: "keras_tuner.HyperParameters", key: str) -> Any:
-        domain, default, values = self.config.tuning.space[key], self.config.value_at(key), self._space[key]
+        domain, default, values = self._domains[key], self.config.value_at(key), self._space[key]
         if not isinstance(domain, ValueRange):
             return hp.Choice(key, values, default=default if default in values else None)
         kind = hp.Float if isinstance(values[0], float) else hp.Int
@@ -161,9 +162,8 @@ class _InOrder(keras.callbacks.Callback):
         self._data.end()
 
 
-def _as_read(config: Common, key: str) -> list[Any]:
+def _as_read(config: Common, key: str, domain: list | ValueRange) -> list[Any]:
     """The choices of a key, or the ends of its range, as the config reads them: of one type."""
-    domain = config.tuning.space[key]
     stated = [domain.low, domain.high] if isinstance(domain, ValueRange) else domain
     return list(dict.fromkeys(config.with_values({key: value}).value_at(key) for value in stated))
 

@@ -48,4 +48,5 @@ def take_part(
         with folder.lock():
             run_trials(hypermodel, folder)
     else:
-        run_trials(hypermodel, folder, *parts_of(hypermodel.config, split, progress), given_up=given_up)
+        train, validation = parts_of(hypermodel.config, split, progress)
+        run_trials(hypermodel, folder, train, validation, given_up=given_up)

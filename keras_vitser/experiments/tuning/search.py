@@ -16,7 +16,7 @@ from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tuning.engine import ALONE, CHIEF, WORKER, looking, role, run_trials
 from keras_vitser.experiments.tuning.hypermodel import SystemHyperModel, with_space
 from keras_vitser.experiments.tuning.part import parts_of, take_part, taken_up
-from keras_vitser.experiments.tuning.trials import OBJECTIVE, Follower, Trial, ranked, read_trials, write_table
+from keras_vitser.experiments.tuning.trials import Follower, Trial, ranked, read_trials, write_table
 from keras_vitser.experiments.tuning.workers import launch
 
 _BEST = "best.yaml"
@@ -127,7 +127,7 @@ def tune(
     if resume is not None and part != WORKER:
         preparation.refuse_unreadable(config, split.corpus, progress)
     if part == ALONE:
-        parts = parts_of(hypermodel.config, split, progress)
+        train, validation = parts_of(hypermodel.config, split, progress)
 
     def work(follower: Follower) -> None:
         if workers:
@@ -137,7 +137,7 @@ def tune(
                 take_part(folder, hypermodel, split, progress)
         else:
             with folder.lock():
-                run_trials(hypermodel, folder, *parts, look=follower.look)
+                run_trials(hypermodel, folder, train, validation, look=follower.look)
 
     return _followed(work, folder, hypermodel, split, progress)
 
@@ -199,7 +199,7 @@ def _finish(folder: RunFolder, hypermodel: SystemHyperModel, split: Split) -> Se
         return search
     best = search.best[0]
     config = hypermodel.config.with_values(best.values)
-    accuracy = 100 * best.best[OBJECTIVE]
+    accuracy = 100 * best.rank[0]
     if len(search.trials) < config.tuning.trials:
         log.info("%d of %d trials: the search had no more to try", len(search.trials), config.tuning.trials)
     head = (

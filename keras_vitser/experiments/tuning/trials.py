@@ -52,12 +52,12 @@ class Trial:
     @property
     def rank(self) -> tuple[float, float]:
         """Higher is better."""
-        return quality(self.best)
+        return max(quality(row) for row in self.rows)
 
     @property
     def epochs(self) -> int:
         """Epochs trained. A trial of Hyperband that goes on with another counts that one's too."""
-        return self.rows[-1]["epoch"] if self.rows else 0
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
 
     @property
     def seconds(self) -> float:
@@ -171,9 +171,10 @@ class _Tracking:
                 continue
             tracker, logged = self._child(trial)
             for row in trial.rows:
-                if row["epoch"] not in logged:
-                    logged.add(row["epoch"])
-                    tracker.metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
+                epoch = int(row["epoch"])
+                if epoch not in logged:
+                    logged.add(epoch)
+                    tracker.metrics({key: value for key, value in row.items() if key != "epoch"}, step=epoch)
             if trial.status in _ENDED:
                 self._ended.add(trial.name)
                 tracker.tags({"status": trial.status} | ({"message": trial.message} if trial.message else {}))
@@ -211,6 +212,6 @@ def _log(trial: Trial) -> None:
     if trial.status != "completed":
         log.warning("trial %s %s (%s); %s", trial.name, trial.status, trial.message or "no message", values)
         return
-    accuracy = 100 * trial.best[OBJECTIVE]
+    accuracy = 100 * trial.rank[0]
     words = "trial %s: validation UA %.1f %%, epochs %d, %.0f s; %s"
     log.info(words, trial.name, accuracy, trial.epochs, trial.seconds, values)

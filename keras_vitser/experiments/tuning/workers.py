@@ -109,7 +109,7 @@ class _Worker:
     def __init__(self, name: str, launcher: _Launcher):
         self._name = name
         self._launcher = launcher
-        self._trial = None
+        self._trial: str | None = None
         self._deaths = 0
         self._process = launcher.start(name)
 
@@ -141,4 +141,5 @@ def _end(process: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    process.stdin.close()
+    if process.stdin is not None:
+        process.stdin.close()

@@ -159,7 +159,7 @@ def _check_opcodes(pickled: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name not in _OPCODES:
             raise _RefusedError(f"data.pkl has the instruction {opcode.name}, which plain tensors do not need")
-        if opcode.name in ("BINPUT", "LONG_BINPUT") and argument > len(pickled):  # memory is taken up to it
+        if opcode.name in ("BINPUT", "LONG_BINPUT") and (argument or 0) > len(pickled):  # memory is taken up to it
             raise _RefusedError(f"data.pkl numbers an object {argument:,}, more than it can hold")
 
 
