@@ -333,7 +333,7 @@ def _is_a(x, name, module):
     return any(parent.__name__ == name and parent.__module__.startswith(module) for parent in type(x).__mro__)
 
 
-def as_array(labels):
+def as_array(labels: Any) -> np.ndarray:
     """Labels, or other numbers of a batch, as a NumPy array, whatever framework they are of.
 
     Example:

@@ -1,7 +1,9 @@
 """A teacher teaches a student by feature map matching (paper 1: Kim and Lee 2024, stages (b) and (c))."""
 
 import inspect
-from typing import cast
+import os
+from collections.abc import Sequence
+from typing import Any, Self, cast
 
 import keras
 from keras import ops
@@ -65,7 +67,16 @@ class Distiller(keras.Model):
         ['accuracy', 'feature_loss', 'label_loss', 'loss']
     """
 
-    def __init__(self, teacher, student, alpha=None, label_weight=1.0, matches=None, name="distiller", **kwargs):
+    def __init__(
+        self,
+        teacher: keras.Model | Taught,
+        student: keras.Model,
+        alpha: float | None = None,
+        label_weight: float = 1.0,
+        matches: Sequence[Match] | None = None,
+        name: str | None = "distiller",
+        **kwargs: Any,
+    ):
         super().__init__(name=name, **kwargs)
         if alpha is None:
             alpha = _PAPER_ALPHA if matches is None else 1.0
@@ -102,33 +113,35 @@ class Distiller(keras.Model):
         self.loss_trackers = {name: keras.metrics.Mean(name) for name in losses}
         self._teacher_tap = teacher_tap
         self._student_tap = student_tap
-        self._feature_caches = {}
+        self._feature_caches: dict[tuple[str, Any], FeatureCache] = {}
         self.built = True
 
     # What Keras trains, and what it only keeps. The teacher's own `trainable` stays as the caller set it.
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         used = self._student_tap.trainable_variables  # without the head where no label is learned
         if self.alpha:
             used = [*used, *(v for layer in self.adapters if layer is not None for v in layer.trainable_variables)]
         return used
 
     @property
-    def non_trainable_variables(self):
+    def non_trainable_variables(self) -> list[keras.Variable]:
         trained = {id(variable) for variable in self.trainable_variables}
         return [variable for variable in self.variables if id(variable) not in trained]
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list[keras.Variable]:
         return self.trainable_variables
 
     @property
-    def non_trainable_weights(self):
+    def non_trainable_weights(self) -> list[keras.Variable]:
         trained = {id(variable) for variable in self.trainable_variables}
         return [variable for variable in self.weights if id(variable) not in trained]
 
-    def compile(self, optimizer=None, loss=None, metrics=None, auto_scale_loss=True, **kwargs):
+    def compile(
+        self, optimizer: Any = None, loss: Any = None, metrics: Any = None, auto_scale_loss: bool = True, **kwargs: Any
+    ) -> None:
         """As `keras.Model.compile`, with the paper's defaults.
 
         Args:
@@ -160,7 +173,15 @@ class Distiller(keras.Model):
         # Keras itself would look at the global policy, and the student's layers may have another.
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, auto_scale_loss=False, **kwargs)
 
-    def fit(self, x=None, y=None, batch_size=None, *args, cache_teacher=False, **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *args: Any,
+        cache_teacher: bool | str | os.PathLike = False,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`; compiles with the paper's defaults where that was not done.
 
         Batches are `(x, y)` or `(x, y, sample_weight)`; `x` alone where `label_weight` is 0.
@@ -224,7 +245,7 @@ class Distiller(keras.Model):
             self._feature_caches = {(key, folder): FeatureCache(self.teacher_feature_model, key, folder)}
         return self._feature_caches[key, folder]
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, of the student alone in inference mode: label loss and metrics.
 
         With a `Taught` in place of a teacher `x` is `{"inputs": ...}`, for `predict` too.
@@ -235,11 +256,11 @@ class Distiller(keras.Model):
             raise DistillationError(_NO_LABELS.format("evaluate"))
         return checked_call(super().evaluate, self.label_check(), args, kwargs)
 
-    def label_check(self):
+    def label_check(self) -> LabelCheck:
         """The `LabelCheck` of the label loss; where no label is learned, one that takes all."""
         return LabelCheck(*self._label_loss())
 
-    def data_check(self):
+    def data_check(self) -> LabelCheck:
         """The `LabelCheck` of what `fit` is given; with a `Taught`, it looks at the stored outputs too."""
         if isinstance(self.teacher, Taught) and self.alpha:
             return TaughtCheck(self.teacher, [match.teacher for match in self.matches], *self._label_loss())
@@ -249,7 +270,7 @@ class Distiller(keras.Model):
         """The loss, and the shape of the logits that it is computed on."""
         return (self.loss, self._student_tap.model.output["logits"].shape) if self.label_weight else (None, (None,))
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.save`.
 
         Raises:
@@ -258,17 +279,17 @@ class Distiller(keras.Model):
         check_finite(self, filepath)
         super().save(filepath, *args, **kwargs)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool | None = False) -> Any:
         return self.student(self._detached(inputs)[0], training=training)
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         return train_step(self, args if len(args) > 1 else args[0])
 
-    def teacher_features(self, inputs):
+    def teacher_features(self, inputs: Any) -> list[Any]:
         """The teacher's features of a batch, one `(batch, ...)` a match, in inference mode.
 
         Of a `Taught` those of `{"inputs": ..., "teacher": ...}`, at the student's tokens.
@@ -278,7 +299,7 @@ class Distiller(keras.Model):
         return self.teacher_feature_model(inputs, training=False)["features"]
 
     @property
-    def teacher_feature_model(self):
+    def teacher_feature_model(self) -> keras.Model:
         """The teacher's layers up to its features, as a model; its outputs are `{"features": [one a match]}`."""
         return cast(Tap, self._teacher_tap).model  # there is none of a `Taught` alone
 
@@ -290,19 +311,21 @@ class Distiller(keras.Model):
 
     # The parts of a training step that no backend changes; `train_step/` calls them.
 
-    def unpack(self, data):
+    def unpack(self, data: Any) -> tuple[Any, Any, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         self._check_labels(y)
         return x, y, sample_weight
 
-    def with_teacher_features(self, x):
+    def with_teacher_features(self, x: Any) -> tuple[Any, list[Any] | None]:
         """`(inputs, features)`, running the teacher only where its features are needed and not given."""
         inputs, features = self._detached(x)
         if features is None and self.alpha:
             features = self.teacher_features(x)
         return inputs, features
 
-    def student_losses(self, inputs, y, sample_weight, teacher_features):
+    def student_losses(
+        self, inputs: Any, y: Any, sample_weight: Any, teacher_features: list[Any] | None
+    ) -> tuple[dict[str, Any], Any]:
         """One forward pass of the student: the losses as a dict, and the logits."""
         outputs = self._student_tap.model(inputs, training=True)
         logits = outputs.get("logits")
@@ -328,7 +351,7 @@ class Distiller(keras.Model):
             losses[f"{match.name}_loss"] = match.value(of_teacher, adapted, sample_weight)
         return losses
 
-    def record(self, losses, inputs, y, logits, sample_weight):
+    def record(self, losses: dict[str, Any], inputs: Any, y: Any, logits: Any, sample_weight: Any) -> dict[str, Any]:
         """Updates all metrics of a step and returns the logs."""
         batch = ops.shape(keras.tree.flatten(inputs)[0])[0]
         trackers = {"loss": self._loss_tracker, **self.loss_trackers}
@@ -337,11 +360,13 @@ class Distiller(keras.Model):
         logs = self.compute_metrics(inputs, y, logits, sample_weight)
         return {**logs, **{name: trackers[name].result() for name in losses}}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         self._check_labels(y)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         self._check_labels(y)  # before Keras fails in its own words: it calls either first
         logs = super().compute_metrics(x, y, y_pred, sample_weight)
         return {name: value for name, value in logs.items() if name not in self.loss_trackers}
@@ -353,7 +378,7 @@ class Distiller(keras.Model):
                 "label_weight=0 to match features only"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "teacher": keras.saving.serialize_keras_object(self.teacher),
             "student": keras.saving.serialize_keras_object(self.student),
@@ -364,7 +389,7 @@ class Distiller(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
         restored = {
             part: keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects)
             for part in ("teacher", "student", "matches")

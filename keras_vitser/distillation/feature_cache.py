@@ -8,8 +8,11 @@ nothing to keep then.
 import hashlib
 import json
 import logging
+import os
 import threading
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,10 +31,12 @@ _CHECKED_BATCHES = 4
 _END = object()
 _WINDOW = 16  # batches; Keras reads the first few of an epoch twice, or ahead of its beginning
 
+_Report = Callable[[int, int | None], None]  # of batches done, and of all
+
 log = logging.getLogger(__name__)
 
 
-def attach_teacher_features(inputs, features):
+def attach_teacher_features(inputs: Any, features: Any) -> dict[str, Any]:
     """Makes the `x` of a batch that brings its teacher features along.
 
     Args:
@@ -49,7 +54,7 @@ def attach_teacher_features(inputs, features):
     return {_INPUTS: inputs, _FEATURES: features}
 
 
-def detach_teacher_features(x, inputs=None):
+def detach_teacher_features(x: Any, inputs: Any = None) -> tuple[Any, list[Any] | None]:
     """Returns `(inputs, features)`; features are a list, or `None` where `x` is plain inputs.
 
     Args:
@@ -65,7 +70,7 @@ def detach_teacher_features(x, inputs=None):
     return x, None
 
 
-def fingerprint(model, paths):
+def fingerprint(model: keras.Model, paths: Sequence[str]) -> str:
     """What a teacher's features depend on: its weights, its layers, and which features; 32 hexadecimal digits."""
     layers = [_config(layer) for layer in all_layers(model) if not isinstance(layer, keras.Model)]
     parts = [paths, layers, weights_digest(model)]
@@ -84,7 +89,7 @@ class FeatureCache:
         computed: Number of examples that the teacher was run for.
     """
 
-    def __init__(self, model, key, folder=None):
+    def __init__(self, model: keras.Model, key: str, folder: str | os.PathLike | None = None):
         self.key = key
         self.computed = 0
         self._model = model
@@ -94,11 +99,12 @@ class FeatureCache:
                 f"only features of one size can be cached. Received: {self._shapes}; give the inputs a size"
             )
         self._folder = None if folder is None else Path(folder) / self.key
-        self._places = {}  # digest -> (shard, row)
-        self._shards = []
-        self._rows, self._digests = [], []  # of the shard that is being filled, the last one
+        self._places: dict[bytes, tuple[int, int]] = {}  # by digest: shard, row
+        self._shards: list[np.ndarray] = []
+        self._rows: list[np.ndarray] = []  # of the shard that is being filled, the last one
+        self._digests: list[bytes] = []  # of the same
         self._batch = 0
-        self._frozen = None
+        self._frozen: list[list[np.ndarray]] | None = None
         self._lock = threading.Lock()
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +117,7 @@ class FeatureCache:
                     continue
                 self._keep(features, digests)
 
-    def __call__(self, inputs):
+    def __call__(self, inputs: Any) -> tuple[list[np.ndarray], int]:
         """Features of a batch of NumPy inputs, float32, one `(batch, ...)` a match, and how many examples were new."""
         digests = _digests(inputs)
         with self._lock:
@@ -123,20 +129,20 @@ class FeatureCache:
         parts = np.split(np.stack(found), splits, axis=1)
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self._shapes, strict=True)], len(new)
 
-    def flush(self):
+    def flush(self) -> None:
         """Writes what is not on disk yet."""
         with self._lock:
             if self._folder is not None and self._rows:
                 self._close_shard()
 
-    def freeze(self):
+    def freeze(self) -> None:
         """Takes a copy of the teacher's weights: within a `fit` its variables may be out of reach, as on JAX."""
         self._frozen = [
             [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
             for variables in (self._model.trainable_variables, self._model.non_trainable_variables)
         ]
 
-    def thaw(self):
+    def thaw(self) -> None:
         """Ends `freeze`."""
         self._frozen = None
 
@@ -186,8 +192,13 @@ class FeatureCache:
 
 
 def with_cached_features(
-    cache, x, batch_size=None, steps_per_epoch=None, report=lambda done, total: None, check=lambda batch: batch
-):
+    cache: FeatureCache,
+    x: Any,
+    batch_size: int | None = None,
+    steps_per_epoch: int | None = None,
+    report: _Report = lambda done, total: None,
+    check: Callable[[Any], Any] = lambda batch: batch,
+) -> Any:
     """The data of a `fit`, with the teacher's features beside each example.
 
     Args:
@@ -232,7 +243,7 @@ class CachedBatches(keras.utils.PyDataset):
         error: The `DistillationError` that ended the reading, if one did; a backend may wrap it in its own.
     """
 
-    def __init__(self, cache, source):
+    def __init__(self, cache: FeatureCache, source: Any):
         settings = {}
         self.indexed = isinstance(source, keras.utils.PyDataset)
         if self.indexed:
@@ -246,7 +257,7 @@ class CachedBatches(keras.utils.PyDataset):
         super().__init__(**settings)
         if is_endless(source):
             raise DistillationError("cache_teacher needs data that ends, and this has no end; leave out `repeat`")
-        self.error = None
+        self.error: DistillationError | None = None
         self._cache = cache
         self._source = source
         self._length = source.num_batches if self.indexed else 0
@@ -255,7 +266,7 @@ class CachedBatches(keras.utils.PyDataset):
         self._lock = threading.Lock()
         self._start()
 
-    def fill(self, report, check):
+    def fill(self, report: _Report, check: Callable[[Any], Any]) -> None:
         """Runs the teacher for all examples of one pass, then reads some again to see whether they stay the same."""
         if self.indexed:
             batches = (self._source[index] for index in range(self._length))
@@ -291,11 +302,11 @@ class CachedBatches(keras.utils.PyDataset):
             self.error = error
             raise
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         if self.indexed:
             self._source.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._start()
         if self.indexed:
             self._source.on_epoch_end()
@@ -377,7 +388,7 @@ def _config(layer):
     return type(layer).__name__, without_keys(config, ("name",))  # which Keras counts up within a process
 
 
-def without_keys(config, keys):
+def without_keys(config: Any, keys: Collection[str]) -> Any:
     """A serialized config without some keys, at any depth.
 
     Example:

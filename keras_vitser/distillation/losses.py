@@ -1,5 +1,7 @@
 """Losses between what two networks know."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -17,10 +19,10 @@ class FeatureMatching(keras.losses.Loss):
         0.5
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="feature_matching", dtype=None):
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str = "feature_matching", dtype: Any = None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         difference = ops.abs(y_pred - y_true)
         return ops.mean(difference, axis=tuple(range(1, len(difference.shape))))
 
@@ -45,13 +47,19 @@ class SoftLabels(keras.losses.Loss):
         1.5232
     """
 
-    def __init__(self, temperature=4.0, reduction="sum_over_batch_size", name="soft_labels", dtype=None):
+    def __init__(
+        self,
+        temperature: float = 4.0,
+        reduction: str = "sum_over_batch_size",
+        name: str = "soft_labels",
+        dtype: Any = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not temperature > 0:
             raise ValueError(f"`temperature` must be a positive number. Received: temperature={temperature}")
         self.temperature = temperature
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         of_teacher = ops.log_softmax(y_true / self.temperature, axis=-1)
         of_student = ops.log_softmax(y_pred / self.temperature, axis=-1)
         probability, ratio = ops.exp(of_teacher), of_student - of_teacher
@@ -64,7 +72,7 @@ class SoftLabels(keras.losses.Loss):
         )
         return self.temperature**2 * ops.sum(terms, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "temperature": self.temperature}
 
 
@@ -86,10 +94,10 @@ class AttentionTransfer(keras.losses.Loss):
 
     needs_equal_widths = False
 
-    def __init__(self, reduction="sum_over_batch_size", name="attention_transfer", dtype=None):
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str = "attention_transfer", dtype: Any = None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         return ops.sum(ops.square(_attention(y_true) - _attention(y_pred)), axis=-1)
 
 

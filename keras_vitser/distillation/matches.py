@@ -1,6 +1,8 @@
 """A pair of features that are made alike, and what brings the student's into the teacher's shape."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -8,6 +10,9 @@ from keras import ops
 
 from keras_vitser.distillation.losses import FeatureMatching
 from keras_vitser.errors import DistillationError
+
+if TYPE_CHECKING:
+    from keras_vitser.distillation.taps import Feature
 
 
 @keras.saving.register_keras_serializable(package="keras_vitser")
@@ -41,7 +46,16 @@ class Match:
         'block_1'
     """
 
-    def __init__(self, teacher, student, loss=None, weight=1.0, project=True, resize=True, name=None):
+    def __init__(
+        self,
+        teacher: str,
+        student: str,
+        loss: Any = None,
+        weight: float = 1.0,
+        project: bool = True,
+        resize: bool = True,
+        name: str | None = None,
+    ):
         for role, path in (("teacher", teacher), ("student", student)):
             if not isinstance(path, str) or not all(path.split("/")):
                 raise DistillationError(
@@ -63,11 +77,11 @@ class Match:
             )
 
     @property
-    def needs_equal_widths(self):
+    def needs_equal_widths(self) -> bool:
         """Whether the loss compares channel with channel."""
         return getattr(self._loss, "needs_equal_widths", True)
 
-    def value(self, teacher_feature, student_feature, sample_weight=None):
+    def value(self, teacher_feature: Any, student_feature: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch, a float32 scalar; `sample_weight` is `(batch,)`."""
         call = self._loss.call if isinstance(self._loss, keras.losses.Loss) else self._loss
         values = call(ops.cast(teacher_feature, "float32"), ops.cast(student_feature, "float32"))
@@ -77,7 +91,7 @@ class Match:
             sample_weight = ops.mean(sample_weight, axis=tuple(range(1, len(sample_weight.shape))))
         return _batch_mean(values, values, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "teacher": self.teacher,
             "student": self.student,
@@ -89,7 +103,7 @@ class Match:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
@@ -103,7 +117,7 @@ class _BatchMean(keras.losses.Loss):
 _batch_mean = _BatchMean(name="match", dtype="float32")
 
 
-def check_weight(name, value):
+def check_weight(name: str, value: float) -> None:
     """Refuses what is no weight of a loss."""
     if not (math.isfinite(value) and value >= 0):
         raise DistillationError(f"`{name}` must be a number of at least 0. Received: {name}={value}")
@@ -130,7 +144,13 @@ class Adapter(keras.layers.Layer):
         (2, 8, 6)
     """
 
-    def __init__(self, width=None, resizes=(), attention=False, **kwargs):
+    def __init__(
+        self,
+        width: int | None = None,
+        resizes: Sequence[np.ndarray | None] = (),
+        attention: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self._resizes = resizes
         self._attention = attention
@@ -138,12 +158,12 @@ class Adapter(keras.layers.Layer):
         if width is not None:
             self.projection = keras.layers.Dense(width, dtype=self.dtype_policy, name="projection")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         if self.projection is not None:
             self.projection.build(input_shape)
         self.built = True
 
-    def call(self, features):
+    def call(self, features: Any) -> Any:
         if self.projection is not None:
             features = self.projection(features)
         last = len(features.shape) - 1
@@ -157,7 +177,7 @@ class Adapter(keras.layers.Layer):
         return features
 
 
-def adapter(match, teacher, student):
+def adapter(match: Match, teacher: "Feature", student: "Feature") -> Adapter | None:
     """The `Adapter` that a match needs, or `None` where the student's feature has the teacher's shape.
 
     Args:
@@ -183,7 +203,7 @@ def adapter(match, teacher, student):
     return layer
 
 
-def interpolation(source, target):
+def interpolation(source: int, target: int) -> np.ndarray:
     """Linear interpolation between `source` and `target` equally wide places, as a matrix; smoothed where it shrinks.
 
     Args:

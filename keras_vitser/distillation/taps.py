@@ -1,8 +1,10 @@
 """Where in a network features are taken, and the one model that gives logits and features together."""
 
 import inspect
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import ops
@@ -59,7 +61,14 @@ class Tap:
         DistillationError: There is no such feature, or the network cannot be tapped.
     """
 
-    def __init__(self, network, paths, role, with_logits, inputs=None):
+    def __init__(
+        self,
+        network: keras.Model,
+        paths: Sequence[str],
+        role: str,
+        with_logits: bool,
+        inputs: list[keras.KerasTensor] | None = None,
+    ):
         try:
             tapped = _Tapped(network, [tuple(path.split("/")) for path in paths], inputs, with_logits)
         except _NotThereError as error:
@@ -72,7 +81,7 @@ class Tap:
         self._read = None if with_logits else tapped.read
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         """Those that the outputs depend on: without logits, a network that is called as a whole has a head too."""
         variables = self.model.trainable_variables
         return variables if self._read is None else [v for v in variables if id(v) in self._read]
@@ -334,7 +343,7 @@ def _attention_flag(layer):
     return next((flag for flag in _ATTENTION_FLAGS if flag in arguments), None)
 
 
-def check_network(network, role):
+def check_network(network: Any, role: str) -> None:
     """Refuses what cannot be tapped at all."""
     if not isinstance(network, keras.Model):
         raise DistillationError(f"`{role}` must be a keras.Model. Received: {type(network).__name__}")
@@ -353,7 +362,7 @@ def check_network(network, role):
         )
 
 
-def check_returns_logits(network, role):
+def check_returns_logits(network: keras.Model, role: str) -> None:
     """Refuses a network that ends in softmax or sigmoid: a loss on logits would apply it a second time.
 
     Of a subclassed network the last layer is not known, so it is not checked.
@@ -372,7 +381,7 @@ def check_returns_logits(network, role):
     return None
 
 
-def all_layers(network):
+def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
     """A network's layers, nested networks followed by theirs."""
     for layer in network.layers:
         yield layer

@@ -2,7 +2,9 @@
 
 import numbers
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -10,10 +12,14 @@ from keras import ops
 
 from keras_vitser.distillation.taps import Feature
 from keras_vitser.errors import DistillationError
-from keras_vitser.labels import LabelCheck, as_array
+from keras_vitser.labels import Batch, LabelCheck, as_array
 from keras_vitser.training.epochs import is_arrays
 from keras_vitser.wording import nearest
 
+if TYPE_CHECKING:
+    from keras_vitser.distillation.matches import Match
+
+_Shape = Sequence[int | None]
 _ROWS = 256  # looked at together, of arrays that may be larger than the memory
 _FORM = "give x as {'inputs': the student's inputs, 'teacher': the stored outputs}"
 _MARK = "keras_vitser: an output of the teacher that is not finite"
@@ -57,9 +63,10 @@ class Taught:
         ['accuracy', 'feature_loss', 'label_loss', 'loss']
     """
 
-    def __init__(self, features=None, logits=None):
+    def __init__(self, features: _Shape | dict[str, _Shape] | None = None, logits: int | None = None):
         self._is_named = isinstance(features, dict)
-        shapes = features if self._is_named else {} if features is None else {"feature_map": features}
+        unnamed = {} if features is None else {"feature_map": features}
+        shapes = features if isinstance(features, dict) else unnamed
         self.features = {name: _feature_shape(name, shape) for name, shape in shapes.items()}
         self.logits = logits
         if logits is not None and not (_is_count(logits) and "logits" not in self.features):
@@ -72,7 +79,7 @@ class Taught:
                 "Taught needs the shape of what the teacher has said: features=(256,), logits=7, or both"
             )
 
-    def named(self, names):
+    def named(self, names: Sequence[str]) -> list[Feature]:
         """The `Feature` of each name, as a `Tap` would give it.
 
         Raises:
@@ -86,7 +93,7 @@ class Taught:
                 raise DistillationError(f"`teacher`: {name!r} is not stored{hint} there are {', '.join(shapes)}")
         return [Feature((None, *shapes[name]), grid=None, attention=False, stored=True) for name in names]
 
-    def inputs_of(self, x):
+    def inputs_of(self, x: Any) -> Any:
         """The student's inputs of a batch.
 
         Raises:
@@ -97,7 +104,7 @@ class Taught:
             raise DistillationError(f"with a Taught in place of a teacher, {_FORM}. Received: {found}")
         return x["inputs"]
 
-    def outputs_of(self, x, names):
+    def outputs_of(self, x: Any, names: Sequence[str]) -> list[tuple[Any, Any]]:
         """What the teacher has said, of each name a pair: `(batch, ...)`, and the mask `(batch, tokens)` or `None`.
 
         Raises:
@@ -131,7 +138,7 @@ class Taught:
             outputs.append((tensor, mask))
         return outputs
 
-    def features_of(self, x, matches, student_features):
+    def features_of(self, x: Any, matches: "Sequence[Match]", student_features: Sequence[Feature]) -> list[Any]:
         """The teacher's features of a batch, one a match, time axes resampled to those of the student's features."""
         outputs = self.outputs_of(x, [match.teacher for match in matches])
         features = []
@@ -157,12 +164,12 @@ class Taught:
         keys = [*(["'features'"] if self.features else []), *(["'logits'"] if self.logits else [])]
         return " and ".join(keys) + (", and for tokens that are padded 'mask'" if self.features else "")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         features = self.features if self._is_named else self.features.get("feature_map")
         return {"features": features, "logits": self.logits}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 
@@ -185,28 +192,28 @@ class TaughtCheck(LabelCheck):
         'feature_map' of the teacher must be finite. Received: nan at index 1
     """
 
-    def __init__(self, taught, names, loss, logits_shape):
+    def __init__(self, taught: Taught, names: Sequence[str], loss: Any, logits_shape: Sequence[Any]):
         super().__init__(loss, logits_shape)
         self._taught = taught
         self._names = list(dict.fromkeys(names))
         self._of_labels = LabelCheck(loss, logits_shape)
 
-    def batch(self, batch):
+    def batch(self, batch: Batch) -> Batch:
         self._outputs(batch[0] if isinstance(batch, list | tuple) else batch)
         return super().batch(batch)
 
-    def data(self, x, y=None):
+    def data(self, x: Any, y: Any = None) -> Any:
         if x is None or y is not None or is_arrays(x):
             self._outputs(x)
             return super().data(x, y)
         self.error = None
         return self._each_batch(x)
 
-    def validation_data(self, data):
+    def validation_data(self, data: Any) -> Any:
         return self._of_labels.validation_data(data)  # the teacher is not asked there
 
     @contextmanager
-    def own_words(self):
+    def own_words(self) -> Iterator[None]:
         with self._of_labels.own_words(), super().own_words():
             yield
 
@@ -247,7 +254,7 @@ class TaughtCheck(LabelCheck):
         return dataset.map(check)
 
 
-def resampled(tokens, target, mask=None):
+def resampled(tokens: Any, target: int, mask: Any = None) -> Any:
     """Tokens at other places, by linear interpolation between the centres of equally wide tokens; see `Taught`.
 
     Args:

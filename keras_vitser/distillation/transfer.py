@@ -1,11 +1,15 @@
 """The paper's stages (b) and (c) one after the other (paper 1: Kim and Lee 2024), resumable at any moment."""
 
 import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
 from keras_vitser.distillation.distiller import Distiller
 from keras_vitser.distillation.feature_cache import without_keys
+from keras_vitser.distillation.matches import Match
 from keras_vitser.distillation.taught import Taught
 from keras_vitser.errors import DistillationError, DivergedError
 from keras_vitser.training.checkpoints import Checkpoints, restore, shapes_digest, state_of, weights_digest
@@ -35,22 +39,22 @@ log = logging.getLogger(__name__)
 
 
 def transfer(
-    teacher,
-    student,
-    ds,
+    teacher: keras.Model | Taught,
+    student: keras.Model,
+    ds: Any,
     *,
-    matching_epochs=50,
-    tuning_epochs=50,
-    alpha=10.0,
-    learning_rate=1e-4,
-    optimizer=keras.optimizers.Adam,
-    batch_size=32,
-    seed=0,
-    matches=None,
-    checkpoints=None,
-    save_interval=60.0,
-    **fit_arguments,
-):
+    matching_epochs: int = 50,
+    tuning_epochs: int = 50,
+    alpha: float = 10.0,
+    learning_rate: float = 1e-4,
+    optimizer: Callable[[float], keras.optimizers.Optimizer] = keras.optimizers.Adam,
+    batch_size: int = 32,
+    seed: int = 0,
+    matches: Sequence[Match] | None = None,
+    checkpoints: str | os.PathLike | None = None,
+    save_interval: float = 60.0,
+    **fit_arguments: Any,
+) -> dict[str, keras.callbacks.History]:
     """Teaches a student: first its features alone (b), then labels and features together (c).
 
     Each stage has an optimizer of its own, its rate halved every 10 epochs. What a projection
@@ -141,7 +145,7 @@ def transfer(
         ds = check.data(ds)
     if fit_arguments.get("validation_data") is not None and tuning_epochs:
         check.validation_data(fit_arguments["validation_data"])
-    stores = dict.fromkeys(epochs)
+    stores: dict[str, Checkpoints | None] = dict.fromkeys(epochs)
     if checkpoints is not None:
         of_arrays = isinstance(ds, tuple)
         job = {

@@ -176,7 +176,9 @@ def resume_folds(
     return _finish(opened, place, jobs, progress)
 
 
-def run_member(folder: RunFolder, name: str, data: str | os.PathLike | None, progress) -> None:
+def run_member(
+    folder: RunFolder, name: str, data: str | os.PathLike | None, progress: Callable[[str, int, int], None]
+) -> None:
     """Trains and measures one of the runs, from where it stands."""
     (member,) = [each for each in _members(folder) if each.name == name]
     path = folder.path / name

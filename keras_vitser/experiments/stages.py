@@ -157,7 +157,7 @@ class BestEpoch(BestWeights):
         self._told = functools.partial(told, "validation")
         self._validation = validation
 
-    def measure(self):
+    def measure(self) -> dict[str, float]:
         logits = in_full_batches(self.network, self._validation.x, self._told)
         if not np.isfinite(logits).all():
             return {LOSS: math.nan}

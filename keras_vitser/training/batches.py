@@ -97,7 +97,7 @@ class Batches(keras.utils.PyDataset):
                     step(example, generator)
         return (x,) if self._labels is None else (x, self._labels[rows])
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._epoch += 1
         self._order = self._shuffled()
 

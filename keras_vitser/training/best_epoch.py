@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -57,24 +58,25 @@ class BestWeights(keras.callbacks.Callback):
         """What is added to the logs, among it what `quality` reads; a loss of NaN where an answer is not finite."""
         raise NotImplementedError
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         measured = self.measure()
-        logs.update(measured)
+        if logs is not None:
+            logs.update(measured)
         if math.isnan(measured[LOSS]):
             return
         reached = quality(measured)
         if self._best is None or reached > self._best:
             self._best, self._weights = reached, self.network.get_weights()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._weights:
             self.network.set_weights(self._weights)
 
-    def get_state(self):
+    def get_state(self) -> list[np.ndarray]:
         """Best quality and weights so far, as a list of arrays, for a checkpoint."""
         return [] if self._best is None else [np.array(self._best), *self._weights]
 
-    def set_state(self, arrays):
+    def set_state(self, arrays: list[np.ndarray]) -> None:
         """Takes up what `get_state` gave."""
         if arrays:
             best, *self._weights = arrays

@@ -8,20 +8,24 @@ import re
 import textwrap
 import time
 import zipfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vitser.errors import CheckpointError
+from keras_vitser.errors import CheckpointError, DivergedError
 from keras_vitser.files import whole_file
 from keras_vitser.training.divergence import Divergence, add_divergence, divergences
 
 _FORMAT = 1
 _KEPT = 2  # should the newest be damaged, there is one before it
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+
+_State = dict[str, list[np.ndarray]]  # by group: "model", "optimizer", "metrics", and one a callback
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +77,14 @@ class Checkpoints:
         True
     """
 
-    def __init__(self, folder, name, job, interval=0.0, learning_rate=None):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        name: str,
+        job: dict[str, Any],
+        interval: float = 0.0,
+        learning_rate: float | None = None,
+    ):
         self.folder = Path(folder)
         self.name = name
         self.learning_rate = learning_rate
@@ -90,11 +101,11 @@ class Checkpoints:
             raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); give another folder") from None
 
     @property
-    def is_due(self):
+    def is_due(self) -> bool:
         """Whether the last save is long enough ago."""
         return time.monotonic() - self._saved >= self._interval
 
-    def save(self, progress, model, callbacks=()):
+    def save(self, progress: Progress, model: keras.Model, callbacks: Iterable[Any] = ()) -> None:
         """Writes the state.
 
         Args:
@@ -117,7 +128,9 @@ class Checkpoints:
             "counts": {group: len(arrays) for group, arrays in groups.items()},
         }
         text = json.dumps(head, default=_plain_value).encode()
-        arrays = {f"{group}_{place}": array for group in groups for place, array in enumerate(groups[group])}
+        arrays: dict[str, Any] = {
+            f"{group}_{place}": array for group in groups for place, array in enumerate(groups[group])
+        }
         known = self._numbers()
         path = self._path(max(known, default=0) + 1)
         try:
@@ -133,7 +146,7 @@ class Checkpoints:
         self._saved = time.monotonic()
         log.debug("saved %s at epoch %d, step %d", self.name, progress.epoch, progress.step)
 
-    def add_divergence(self, error, proven):
+    def add_divergence(self, error: DivergedError, proven: tuple[int, int]) -> None:
         """Writes down that the training diverged; its newest state stays only where it is known to give a finite loss.
 
         Args:
@@ -145,28 +158,30 @@ class Checkpoints:
         """
         numbers = self._numbers()
         try:
-            if len(numbers) > 1 and _place(self.load()[0]) > proven:
+            if len(numbers) > 1 and self._newest_place() > proven:
                 self._path(numbers[-1]).unlink()
-            error = str(error), error.epoch, error.learning_rate
-            last = _place(self.load()[0])
-            add_divergence(self.folder, Divergence(self.name, self.learning_rate, *error, *last))
+            epoch = cast(int, error.epoch)  # `FiniteLosses` says it
+            stop = Divergence(
+                self.name, self.learning_rate, str(error), epoch, error.learning_rate, *self._newest_place()
+            )
+            add_divergence(self.folder, stop)
         except OSError as problem:
             raise CheckpointError(
                 f"{self.folder} cannot be written ({problem.strerror or problem}): make room or mend the folder"
             ) from problem
 
     @property
-    def divergence(self):
+    def divergence(self) -> Divergence | None:
         """The `Divergence` of this training with this learning rate, or `None`."""
         own = (row for row in divergences(self.folder) if row.stage == self.name)
         return next((row for row in own if row.learning_rate == self.learning_rate), None)
 
-    def keep_newest(self):
+    def keep_newest(self) -> None:
         """Removes all states but the newest."""
         for number in self._numbers()[:-1]:
             self._path(number).unlink(missing_ok=True)
 
-    def load(self):
+    def load(self) -> tuple[Progress, _State] | None:
         """Reads the newest whole state.
 
         Returns:
@@ -199,6 +214,10 @@ class Checkpoints:
             raise CheckpointError(f"{'; '.join(unreadable)}; delete it to start anew, or give another folder")
         return None
 
+    def _newest_place(self) -> tuple[int, int]:
+        progress, _ = self.load() or (Progress(), None)
+        return progress.epoch, progress.step
+
     def _is_own(self, job):
         """Whether a job is this one, but for a learning rate with which a stage diverged."""
         diverged = [row.learning_rate for row in divergences(self.folder)]
@@ -228,7 +247,7 @@ class Checkpoints:
             }
 
 
-def state_of(model):
+def state_of(model: keras.Model) -> _State:
     """Copies all that training changes.
 
     Args:
@@ -247,7 +266,7 @@ def state_of(model):
     return {group: [_exact(variable) for variable in variables] for group, variables in _variables(model).items()}
 
 
-def restore(model, state, groups=("model", "optimizer")):
+def restore(model: keras.Model, state: _State, groups: Iterable[str] = ("model", "optimizer")) -> None:
     """Gives a model the values of a state.
 
     Args:
@@ -272,7 +291,7 @@ def restore(model, state, groups=("model", "optimizer")):
             variable.assign(array)
 
 
-def not_finite(model):
+def not_finite(model: keras.Model) -> list[keras.Variable]:
     """The variables of a model that hold a number that is not finite.
 
     Of variables that are not trained only NaN counts: the ends of a range, or a mask, may be infinite. The learning
@@ -303,7 +322,7 @@ def not_finite(model):
     ]
 
 
-def weights_digest(model):
+def weights_digest(model: keras.Model) -> str:
     """SHA-256 of a model's weights, 64 hexadecimal digits.
 
     Args:
@@ -323,7 +342,7 @@ def weights_digest(model):
     return digest.hexdigest()
 
 
-def shapes_digest(model):
+def shapes_digest(model: keras.Model) -> str:
     """The shapes and dtypes of a model's variables in a few words.
 
     Args:
@@ -358,10 +377,6 @@ def _is_finite(array, is_learned):
 def _holds_nan(state):
     """Whether training should have stopped before this state, and went on: older versions did."""
     return not all(_is_finite(array, False) for group in ("model", "optimizer") for array in state.get(group, ()))
-
-
-def _place(progress):
-    return progress.epoch, progress.step
 
 
 def _exact(variable):

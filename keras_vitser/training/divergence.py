@@ -1,8 +1,10 @@
 """Where a training leaves the finite numbers it is stopped, and the folder of its checkpoints says so."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -48,12 +50,12 @@ class Divergence:
     step: int
 
     @property
-    def error(self):
+    def error(self) -> DivergedError:
         """The `DivergedError` again."""
         return DivergedError(self.message, self.stage, self.in_epoch, self.epoch_rate)
 
 
-def divergences(folder):
+def divergences(folder: str | os.PathLike) -> list[Divergence]:
     """What a folder of checkpoints keeps of stages that diverged, the newest last.
 
     Args:
@@ -70,7 +72,7 @@ def divergences(folder):
     return [Divergence(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
 
-def add_divergence(folder, divergence):
+def add_divergence(folder: str | os.PathLike, divergence: Divergence) -> None:
     """Writes one more down; the file is whole at any moment."""
     rows = [asdict(row) for row in (*divergences(folder), divergence)]
     with whole_file(Path(folder) / FILE) as part:
@@ -97,33 +99,33 @@ class FiniteLosses(keras.callbacks.Callback):
         keras_vitser.errors.DivergedError: stage teacher diverged: its first loss, before any step, is inf
     """
 
-    def __init__(self, stage=None):
+    def __init__(self, stage: str | None = None):
         super().__init__()
         self.async_safe = True  # to Keras: its thread may call
         self.stage = stage
         self.proven = (-1, 0)  # epochs and steps of the newest state that is known to give a finite loss
         self._epoch = 0
-        self._learning_rate = None
+        self._learning_rate: float | None = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._learning_rate = float(f"{rate:.6g}")  # as it was given: the optimizer has it in 32 bits
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
             is_first = (self._epoch, batch) == (0, 0)
             raise self._error_at_start(loss) if is_first else self.error(_LOGS["loss"], f"{loss:g}")
         self.proven = max(self.proven, (self._epoch, batch))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for name, words in _LOGS.items():
             value = (logs or {}).get(name, 0.0)
             if not np.isfinite(value):
                 raise self.error(words, f"{value:g}")
 
-    def error(self, what, value="not finite"):
+    def error(self, what: str, value: str = "not finite") -> DivergedError:
         """The error that says so of a loss or a variable, with stage, epoch and learning rate."""
         epoch, rate = self._epoch + 1, self._learning_rate
         message = f"{self._head}: {what} of epoch {epoch} is {value}"

@@ -67,7 +67,7 @@ def compile_for_labels(
     return network
 
 
-def halving_schedule(learning_rate, halve_every=HALVE_EVERY):
+def halving_schedule(learning_rate: float, halve_every: int = HALVE_EVERY) -> keras.callbacks.LearningRateScheduler:
     """A callback that halves the learning rate every `halve_every` epochs.
 
     Args:

@@ -5,12 +5,14 @@ the rest of that epoch, then one of the others; callbacks see a single training.
 """
 
 import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_vitser.errors import DivergedError
-from keras_vitser.training.checkpoints import Progress, not_finite, restore, state_of
+from keras_vitser.training.checkpoints import Checkpoints, Progress, not_finite, restore, state_of
 from keras_vitser.training.divergence import FiniteLosses
 from keras_vitser.training.epochs import Epochs, known_length
 
@@ -19,7 +21,17 @@ FEATURES = "features"
 log = logging.getLogger(__name__)
 
 
-def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=(), verbose="auto", **fit_arguments):
+def resumable_fit(
+    model: keras.Model,
+    ds: Any,
+    *,
+    epochs: int,
+    earlier_epochs: int = 0,
+    store: Checkpoints | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+    **fit_arguments: Any,
+) -> keras.callbacks.History:
     """Trains one stage to its end, from where its newest checkpoint stands.
 
     A callback is part of a checkpoint where it has two methods, `get_state()`, which returns a list of
@@ -64,9 +76,10 @@ def resumable_fit(model, ds, *, epochs, earlier_epochs=0, store=None, callbacks=
         raise store.divergence.error
     watch = next((callback for callback in callbacks if isinstance(callback, FiniteLosses)), None)
     if watch is None:
-        watch = FiniteLosses(store and store.name)
+        watch = FiniteLosses(None if store is None else store.name)
         callbacks = [*callbacks, watch]
-    progress, state = (store and store.load()) or (Progress(), None)
+    loaded = None if store is None else store.load()
+    progress, state = loaded or (Progress(), None)
     stateful = [callback for callback in callbacks if hasattr(callback, "get_state")]
     follower = _Follower(ds, epochs, earlier_epochs, progress, store, stateful, watch)
     if state is not None:
@@ -119,7 +132,7 @@ def _train(model, ds, follower, history, epochs, callbacks, verbose, fit_argumen
         raise
 
 
-def history_of(model, logs):
+def history_of(model: keras.Model, logs: Iterable[dict[str, Any]]) -> keras.callbacks.History:
     """What a `History` would hold after epochs with these logs.
 
     Args:

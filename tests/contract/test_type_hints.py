@@ -11,7 +11,6 @@ pytestmark = pytest.mark.backends("tensorflow")
 
 PACKAGE = Path(keras_vitser.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-NOT_YET = ("distillation/", "experiments/", "models/")
 
 
 def without_hints(source):
@@ -36,7 +35,7 @@ def without_hints(source):
     return found
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(NOT_YET)])
+@pytest.mark.parametrize("file", FILES)
 def test_public_functions_have_type_hints(file):
     assert without_hints((PACKAGE / file).read_text()) == []
 

@@ -1,9 +1,14 @@
 """The Distiller's training step on JAX."""
 
+from typing import TYPE_CHECKING, Any
+
 import keras
 
+if TYPE_CHECKING:
+    from keras_vitser.distillation.distiller import Distiller
 
-def train_step(distiller, data):
+
+def train_step(distiller: "Distiller", data: Any) -> Any:
     """Runs teacher and student once each, and updates the student.
 
     Args:

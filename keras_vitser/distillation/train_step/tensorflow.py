@@ -1,7 +1,12 @@
 """The Distiller's training step on TensorFlow."""
 
+from typing import TYPE_CHECKING, Any
 
-def train_step(distiller, data):
+if TYPE_CHECKING:
+    from keras_vitser.distillation.distiller import Distiller
+
+
+def train_step(distiller: "Distiller", data: Any) -> Any:
     """Runs teacher and student once each, and updates the student.
 
     Args:

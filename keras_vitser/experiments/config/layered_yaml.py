@@ -1,5 +1,6 @@
 """YAML files that extend one another, and for each value the file and line that it comes from."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def leaf_of(tree: Any, place: tuple[str, ...]) -> Any:
     return tree
 
 
-def leaves(values: dict[str, Any], above: tuple[str, ...] = ()):
+def leaves(values: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Pairs (place, value) of what is no section, in order."""
     for key, value in values.items():
         if isinstance(value, dict) and value:

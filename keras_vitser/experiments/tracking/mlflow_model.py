@@ -27,7 +27,7 @@ class SpeechEmotion(mlflow.pyfunc.PythonModel):
     Waveforms on another scale, as 16-bit samples are, are refused.
     """
 
-    def load_context(self, context):
+    def load_context(self, context: Any) -> None:
         if "keras" not in sys.modules:
             os.environ.setdefault("KERAS_BACKEND", context.model_config["backend"])
         from keras_vitser.recognizer import Recognizer

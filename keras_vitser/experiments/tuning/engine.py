@@ -13,16 +13,21 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner
+import numpy as np
 
 from keras_vitser.errors import DivergedError, TuningError
 from keras_vitser.experiments.config import Common
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 from keras_vitser.experiments.tuning.trials import DIVERGED, EPOCHS, ERROR, OBJECTIVE
 from keras_vitser.files import strict_json, whole_file
+
+if TYPE_CHECKING:
+    from keras_vitser.experiments.stages import Part
+    from keras_vitser.experiments.tuning.hypermodel import SystemHyperModel
 
 ALONE, CHIEF, WORKER = "alone", "chief", "worker"
 _NAME, _ADDRESS, _PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
@@ -53,10 +58,10 @@ def role() -> str:
 
 
 def run_trials(
-    hypermodel,
+    hypermodel: "SystemHyperModel",
     folder: RunFolder,
-    train=None,
-    validation=None,
+    train: "Part | None" = None,
+    validation: "Part | None" = None,
     look: Callable[[], object] = lambda: None,
     given_up: str | None = None,
 ) -> None:
@@ -116,20 +121,22 @@ class SearchTuner(keras_tuner.Tuner):
     _failures = 0
     _idle = False
 
-    def pre_create_trial(self):
+    def pre_create_trial(self) -> None:
         """Waits a little where the oracle had no trial to give: KerasTuner would ask again at once."""
         if self._idle:
             time.sleep(_IDLE_SECONDS)
         self._idle = True
 
-    def on_trial_begin(self, trial):
+    def on_trial_begin(self, trial: Any) -> None:
         self._idle = False
         folder = Path(self.get_trial_dir(trial.trial_id))
         for name in (EPOCHS, ERROR, DIVERGED):
             (folder / name).unlink(missing_ok=True)  # of a process that was killed
         self.look()
 
-    def run_trial(self, trial, x, y, validation_data, verbose=0):
+    def run_trial(
+        self, trial: Any, x: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray], verbose: str | int = 0
+    ) -> dict[str, float]:
         """Trains a network with a trial's values; Hyperband's later rounds go on with an earlier trial's network."""
         folder, values = Path(self.get_trial_dir(trial.trial_id)), trial.hyperparameters.values
         try:
@@ -171,7 +178,7 @@ class SearchTuner(keras_tuner.Tuner):
         if (Path(self.get_trial_dir(name)) / DIVERGED).exists():
             raise DivergedError(f"trial {name}, which it was to go on with, diverged")
 
-    def on_trial_end(self, trial):
+    def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)
         self.look()
         self._failures = 0 if trial.status == "COMPLETED" else self._failures + 1

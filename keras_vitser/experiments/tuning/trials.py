@@ -116,7 +116,13 @@ class Follower:
         progress: Called with a task, the steps done and all its steps.
     """
 
-    def __init__(self, folder: RunFolder, config: Common, exact, progress: Callable[[str, int, int], None]):
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Common,
+        exact: Callable[[str, Any], Any],
+        progress: Callable[[str, int, int], None],
+    ):
         self._folder = folder
         self._config = config
         self._exact = exact

@@ -1,5 +1,9 @@
 """ViT-SER, teacher and student (paper 1: Kim and Lee 2024; sizes as in the authors' published network)."""
 
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
 import keras
 from keras import ops
 
@@ -63,21 +67,21 @@ class ViTSER(keras.Model):
 
     def __init__(
         self,
-        num_classes,
-        image_size=(128, 128),
-        patch_size=(128, 1),
-        hidden_dim=256,
-        depth=3,
-        num_heads=5,
-        head_dim=64,
-        mlp_dim=256,
-        conv_stem=False,
-        coordinates=False,
-        pooling="class_token",
-        dropout=0.0,
-        name=None,
-        dtype=None,
-        **kwargs,
+        num_classes: int,
+        image_size: tuple[int, int] = (128, 128),
+        patch_size: tuple[int, int] = (128, 1),
+        hidden_dim: int = 256,
+        depth: int = 3,
+        num_heads: int = 5,
+        head_dim: int = 64,
+        mlp_dim: int = 256,
+        conv_stem: bool | Sequence[int] = False,
+        coordinates: bool | str = False,
+        pooling: str = "class_token",
+        dropout: float = 0.0,
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
     ):
         sizes = {
             "num_classes": num_classes,
@@ -105,7 +109,7 @@ class ViTSER(keras.Model):
         images = keras.Input((*image_size, 1), name="image")
         x = images
         if conv_stem:
-            channels = {} if conv_stem is True else {"channels": conv_stem}
+            channels: dict[str, Any] = {} if conv_stem is True else {"channels": conv_stem}
             x = ConvStem(**channels, dtype=dtype, name="conv_stem")(x)
         if coordinates:
             x = CoordinateConcat(coordinates == "published", dtype=dtype, name="coordinates")(x)
@@ -133,15 +137,16 @@ class ViTSER(keras.Model):
         self._own_dtype = dtype
 
     @classmethod
-    def teacher(cls, num_classes, **kwargs):
+    def teacher(cls, num_classes: int, **kwargs: Any) -> Self:
         """The paper's teacher: stem, coordinates, depth 6. 2,912,200 parameters for 7 classes.
 
         Any argument of `ViTSER` may be given; the large teacher has `depth=12, num_heads=12`.
         """
-        return cls(num_classes, **{"depth": 6, "conv_stem": True, "coordinates": True, "name": "teacher"} | kwargs)
+        arguments: dict[str, Any] = {"depth": 6, "conv_stem": True, "coordinates": True, "name": "teacher", **kwargs}
+        return cls(num_classes, **arguments)
 
     @classmethod
-    def student(cls, num_classes, **kwargs):
+    def student(cls, num_classes: int, **kwargs: Any) -> Self:
         """The paper's student: no stem, no coordinates, depth 3. 1,417,991 parameters for 7 classes.
 
         Any argument of `ViTSER` may be given.
@@ -150,8 +155,13 @@ class ViTSER(keras.Model):
 
     @classmethod
     def from_author_checkpoint(
-        cls, path, image_size=(128, 128), patch_size=(128, 1), num_heads=None, pooling="class_token"
-    ):
+        cls,
+        path: str | os.PathLike,
+        image_size: tuple[int, int] = (128, 128),
+        patch_size: tuple[int, int] = (128, 1),
+        num_heads: int | None = None,
+        pooling: str = "class_token",
+    ) -> "ViTSER":
         """The network of a PyTorch checkpoint that the paper's authors published, or that their code wrote.
 
         Teacher or student, depth, widths and number of classes are read off the shapes; image size, patch size,
@@ -178,7 +188,7 @@ class ViTSER(keras.Model):
         return from_author_checkpoint(cls, path, image_size, patch_size, num_heads, pooling)
 
     @classmethod
-    def from_preset(cls, preset):
+    def from_preset(cls, preset: str | os.PathLike) -> "ViTSER":
         """The network of a preset, without labels and front end; `Recognizer.from_preset` has them too.
 
         Args:
@@ -199,12 +209,12 @@ class ViTSER(keras.Model):
         return read_network(preset_folder(preset) / NETWORK_FILE)
 
     @property
-    def patch_grid(self):
+    def patch_grid(self) -> tuple[int, ...]:
         """How the patches lie in the image, `(rows, columns)`."""
         return tuple(size // patch for size, patch in zip(self.image_size, self.patch_size, strict=True))
 
     @property
-    def taps(self):
+    def taps(self) -> dict[str, tuple[str, Callable[[Any], Any]]]:
         """Names of `named_outputs` besides the layers': a layer, and what is taken of its output."""
         return {
             "all_tokens": ("encoder_norm", lambda tokens: tokens),
@@ -213,11 +223,11 @@ class ViTSER(keras.Model):
         }
 
     @property
-    def nameable_outputs(self):
+    def nameable_outputs(self) -> list[str]:
         """All that `named_outputs` can be asked for: list of str."""
         return list(self._sources())
 
-    def named_outputs(self, images, names, training=None):
+    def named_outputs(self, images: Any, names: Sequence[str], training: bool | None = None) -> dict[str, Any]:
         """The forward pass: what is named of all that is computed in it. No layer after the last one named is run.
 
         Where no name needs more, only the pooled tokens are used as queries in the last block: of a student, with its
@@ -296,18 +306,18 @@ class ViTSER(keras.Model):
         needing_all = {self._last_block, f"{self._last_block}/attention", "encoder_norm", "all_tokens", "patch_tokens"}
         return None if needing_all & set(names) else self._pooled_tokens
 
-    def call(self, images, training=None, mask=None):
+    def call(self, images: Any, training: bool | None = None, mask: Any = None) -> Any:
         return self.named_outputs(images, ["logits"], training)["logits"]
 
-    def tokens(self, images):
+    def tokens(self, images: Any) -> Any:
         """All tokens after the last normalisation, `(batch, 1 + patches, hidden_dim)`, class token first."""
         return self.named_outputs(images, ["all_tokens"], training=False)["all_tokens"]
 
-    def feature_map(self, images, training=False):
+    def feature_map(self, images: Any, training: bool | None = False) -> Any:
         """What the losses match: the pooled tokens, `(batch, hidden_dim)`."""
         return self.named_outputs(images, ["feature_map"], training)["feature_map"]
 
-    def attention_weights(self, images):
+    def attention_weights(self, images: Any) -> list[Any]:
         """How much each token (row) attends to each other one.
 
         Args:
@@ -320,7 +330,7 @@ class ViTSER(keras.Model):
         names = [f"encoder_block_{index}/attention" for index in range(self.depth)]
         return list(self.named_outputs(images, names, training=False).values())
 
-    def attention_over_time(self, images):
+    def attention_over_time(self, images: Any) -> Any:
         """How much the pooled tokens attend to each column of patches, in the last block, mean of the heads.
 
         Args:
@@ -334,7 +344,7 @@ class ViTSER(keras.Model):
         to_columns = ops.sum(ops.reshape(to_patches, (-1, *self.patch_grid)), axis=1)  # (batch, columns)
         return to_columns / ops.sum(to_columns, axis=1, keepdims=True)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`.
 
         Raises:
@@ -343,7 +353,7 @@ class ViTSER(keras.Model):
         """
         return checked_call(super().fit, self._label_check(), (x, y, *args), kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`.
 
         Raises:
@@ -351,7 +361,7 @@ class ViTSER(keras.Model):
         """
         return checked_call(super().evaluate, self._label_check(), (x, y, *args), kwargs)
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.save`.
 
         Raises:
@@ -360,7 +370,7 @@ class ViTSER(keras.Model):
         check_finite(self, filepath)
         super().save(filepath, *args, **kwargs)
 
-    def export(self, filepath, *args, **kwargs):
+    def export(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.export`.
 
         Raises:
@@ -372,7 +382,7 @@ class ViTSER(keras.Model):
     def _label_check(self):
         return LabelCheck(getattr(self, "loss", None), (None, self.num_classes))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = (
             "num_classes",
             "image_size",
@@ -395,5 +405,5 @@ class ViTSER(keras.Model):
         return {**config, "trainable": self.trainable, "dtype": dtype}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
         return cls(**config)
