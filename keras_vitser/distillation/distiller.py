@@ -301,7 +301,7 @@ class Distiller(keras.Model):
     @property
     def teacher_feature_model(self) -> keras.Model:
         """The teacher's layers up to its features, as a model; its outputs are `{"features": [one a match]}`."""
-        return cast(Tap, self._teacher_tap).model  # there is none of a `Taught` alone
+        return cast(Tap, self._teacher_tap).model  # a `Taught` has none, and is not asked
 
     def _detached(self, x):
         """The student's inputs of a batch, and teacher features that it brings along, or `None`."""
