@@ -104,5 +104,5 @@ class AttentionTransfer(keras.losses.Loss):
 def _attention(feature):
     """`(batch, ..., channels)` to `(batch, positions)` of length 1; all zeros stay zeros."""
     attention = ops.mean(ops.square(feature), axis=-1)
-    attention = ops.reshape(attention, (ops.shape(attention)[0], -1))
+    attention = ops.reshape(attention, (ops.shape(attention)[0], -1))  # (batch, positions)
     return ops.normalize(attention, axis=-1, order=2, epsilon=1e-12)

@@ -3,6 +3,8 @@
 import datetime
 import json
 import pathlib
+import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -153,3 +155,46 @@ def test_the_environment_needs_no_git(monkeypatch):
     assert values["git_commit"] is None
     assert json.loads(json.dumps(values)) == values
     assert values["processors"] >= 1
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A run folder whose split was written, its split, and the rows of `split.csv`."""
+    for name in ("a/Ärger_1", "a/Ärger_2", "b/Ärger_1", "b/Ärger_2"):
+        path = tmp_path / "clips" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    clips = [corpora.Clip(path, "Ärger", path.parent.name) for path in sorted((tmp_path / "clips").rglob("*.wav"))]
+    corpus = corpora.Corpus("mine", tmp_path / "clips", tuple(clips), ("Ärger",), "none")
+    train, validation, test = (tuple(map(corpora.Example, some)) for some in (clips[:2], clips[2:3], clips[3:]))
+    split = corpora.Split(corpus, "random", train, validation, test, (), False, False, "as written", {})
+    run = RunFolder.create(tmp_path, "mine")
+    run.write_text("split.csv", run_folder._split_table(split))
+    return run, split, (run.path / "split.csv").read_text(encoding="utf-8")
+
+
+class TestCheckSplit:
+    def test_the_same_split_is_taken(self, begun):
+        run, split, _ = begun
+        run.check_split(split)
+        assert run.split_parts()["test"] == [["b/Ärger_2.wav", "as recorded", "Ärger", "b"]]
+
+    def test_words_forms_and_columns_of_other_versions_say_nothing(self, begun):
+        run, split, table = begun
+        assert unicodedata.normalize("NFD", "Ärger") not in table
+        table = table.replace(",Ärger,", f",{unicodedata.normalize('NFD', 'Ärger')},")
+        table = table.replace("as written", "in other words").replace(",part\n", ",session,part\n")
+        (run.path / "split.csv").write_text(re.sub(r",(train|validation|test)\n", r",7,\1\n", table), encoding="utf-8")
+        run.check_split(split)
+        assert [len(row) for rows in run.split_parts().values() for row in rows] == [4] * 4
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [("a/", "c/"), ("as recorded", "noise"), (",b,", ",a,"), (",validation", ",train"), (",Ärger,", ",Zorn,")],
+    )
+    def test_another_clip_copy_label_speaker_or_part_is_refused(self, begun, before, after):
+        run, split, table = begun
+        assert before in table
+        (run.path / "split.csv").write_text(table.replace(before, after, 1), encoding="utf-8")
+        with pytest.raises(RunFolderError, match="the recordings are not those that the run began with"):
+            run.check_split(split)

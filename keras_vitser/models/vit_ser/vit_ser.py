@@ -264,7 +264,7 @@ class ViTSER(keras.Model):
             raise ValueError(f"`names` must be among {', '.join(sources)}. Received: {unknown[0]!r}")
         wanted = {name: sources[name] for name in names}
         (images,) = keras.tree.flatten(images)  # as Keras does it: from a dict or a list, of any dtype, without channel
-        x = ops.reshape(ops.cast(images, self.inputs[0].dtype), (-1, *self.image_size, 1))
+        x = ops.reshape(ops.cast(images, self.inputs[0].dtype), (-1, *self.image_size, 1))  # (batch, bands, frames, 1)
         out = {}
         for layer in self.layers[1:]:
             attention = None
