@@ -168,6 +168,16 @@ def resume_folds(
     Raises:
         RunFolderError: The folder is none of `run_folds`.
         FoldsError: Some runs did not end.
+
+    Example:
+        >>> import tempfile
+        >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
+        >>> overrides = {"front_end": {"n_mels": 16, "frames": 16}, "teacher": network, "student": network}
+        >>> overrides |= {"stages": {"teacher": {"epochs": 0}, "matching": {"epochs": 0}, "student": {"epochs": 1}}}
+        >>> overrides |= {"protocol": {"folds": 30}, "tracking.enabled": False}
+        >>> done = run_folds("demo", folds=[1], runs=tempfile.mkdtemp(), overrides=overrides)
+        >>> resume_folds(done.folder).metrics == done.metrics
+        True
     """
     opened = RunFolder(folder)
     if not opened.is_folds:
