@@ -119,11 +119,13 @@ def run_folds(
         >>> import tempfile
         >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
         >>> overrides = {"front_end": {"n_mels": 16, "frames": 16}, "teacher": network, "student": network}
-        >>> overrides |= {"stages": {"teacher": {"epochs": 0}, "matching": {"epochs": 0}, "student": {"epochs": 1}}}
-        >>> overrides |= {"protocol": {"folds": 30}, "tracking.enabled": False}
+        >>> overrides |= {f"stages.{stage}.epochs": epochs for stage, epochs in
+        ...     (("teacher", 0), ("matching", 0), ("student", 1))}
+        >>> overrides |= {"stages.compare_alone": False, "augmentation.copies": 1, "tracking.enabled": False}
+        >>> overrides |= {"corpus.classes": ["anger", "sadness"], "protocol.folds": 30}
         >>> done = run_folds("demo", folds=[1, 2], runs=tempfile.mkdtemp(), overrides=overrides)
         >>> done.metrics["student"]["clips"]
-        32
+        16
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1. Received: {jobs}")
@@ -173,8 +175,10 @@ def resume_folds(
         >>> import tempfile
         >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
         >>> overrides = {"front_end": {"n_mels": 16, "frames": 16}, "teacher": network, "student": network}
-        >>> overrides |= {"stages": {"teacher": {"epochs": 0}, "matching": {"epochs": 0}, "student": {"epochs": 1}}}
-        >>> overrides |= {"protocol": {"folds": 30}, "tracking.enabled": False}
+        >>> overrides |= {f"stages.{stage}.epochs": epochs for stage, epochs in
+        ...     (("teacher", 0), ("matching", 0), ("student", 1))}
+        >>> overrides |= {"stages.compare_alone": False, "augmentation.copies": 1, "tracking.enabled": False}
+        >>> overrides |= {"corpus.classes": ["anger", "sadness"], "protocol.folds": 30}
         >>> done = run_folds("demo", folds=[1], runs=tempfile.mkdtemp(), overrides=overrides)
         >>> resume_folds(done.folder).metrics == done.metrics
         True
