@@ -233,8 +233,7 @@ def vit_ser():
     return ViTSER.student(3, **sizes)
 
 
-@pytest.mark.parametrize("kind", ["arrays", "tf.data"])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("kind", "masked"), [("arrays", False), ("arrays", True), ("tf.data", True)])
 @pytest.mark.backends("tensorflow", "jax", "torch", more=["jax"])
 def test_a_student_s_tokens_are_matched_with_stored_ones_of_another_length(kind, masked):
     keras.utils.set_random_seed(0)

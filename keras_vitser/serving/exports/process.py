@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras_vitser
-from keras_vitser.errors import ExportError, KerasViTSERError
+from keras_vitser.errors import ExportError, KerasViTSERError, ModelFolderError
 from keras_vitser.files import strict_json
 
 if TYPE_CHECKING:
@@ -23,10 +23,21 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
     from keras_vitser.models import register_front_end
     from keras_vitser.recognizer import Recognizer
 
+    unknown = []
     for place in job.get("front_ends", ()):  # those that the process that asks has registered
         module, _, name = place.partition(":")
-        register_front_end(getattr(importlib.import_module(module), name))
-    recognizer = Recognizer.load(job["model"])
+        try:
+            register_front_end(getattr(importlib.import_module(module), name))
+        except (ImportError, AttributeError):  # defined in a function or a notebook; most models do without
+            unknown.append(place)
+    try:
+        recognizer = Recognizer.load(job["model"])
+    except ModelFolderError as error:
+        if not unknown:
+            raise
+        raise ExportError(
+            f"{error}; a process of its own exports, which cannot import {', '.join(unknown)}: define it in a module"
+        ) from None
     front_end = recognizer.front_end
     if not front_end.exportable or front_end.clip_samples is None:
         why = "takes recordings of any length" if front_end.exportable else "is no graph of Keras alone"

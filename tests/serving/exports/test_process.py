@@ -38,3 +38,20 @@ def test_a_front_end_that_cannot_be_exported_is_named(front_end, network, words,
     job = {"kind": "saved_model", "model": str(folder), "name": "a", "version": 1, "part": str(tmp_path / "part")}
     with pytest.raises(ExportError, match=words):
         do(job)
+
+
+@pytest.mark.parametrize("place", ["nowhere:Mine", "tests.front_ends:Mine"])
+def test_a_front_end_of_a_notebook_is_missed_only_where_it_is_needed(place, tmp_path, monkeypatch):
+    """A class that no other process can import, registered beside the one that is exported, or that one itself."""
+    monkeypatch.setattr(front_ends, "_registered", {})
+    folders = {}
+    for cls, network in ((Moments, dense_of_dict), (OpenEnergies, dense)):
+        register_front_end(cls)
+        folders[cls] = Recognizer(network(), ("calm", "upset"), cls()).save(tmp_path / cls.__name__)
+    job = {"kind": "saved_model", "name": "a", "version": 1, "part": str(tmp_path / "part")}
+    monkeypatch.setattr(front_ends, "_registered", {})
+    places = [place, "tests.front_ends:Moments"]
+    with pytest.raises(ExportError, match="its front end, Moments, is no graph"):
+        do(job | {"model": str(folders[Moments]), "front_ends": places})
+    with pytest.raises(ExportError, match=f"OpenEnergies.*which cannot import {place}: define it in a module"):
+        do(job | {"model": str(folders[OpenEnergies]), "front_ends": places})
