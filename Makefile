@@ -31,7 +31,7 @@ timed = start=$$(date +%s); $(2); status=$$?; seconds=$$(($$(date +%s) - start))
 jobs = rm -rf $(RESULTS); $(call timed,tests,$(MAKE) --keep-going --jobs 2 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(1:%=test-%)); \
 	$(BIN)/python tests/total.py $(1:%=$(RESULTS)/%.xml) && [ $$status = 0 ]
-# In minutes, each beside another: 5, 5, 3, 4 (9 in all), after 2.5 of installing. Of TensorFlow's two the first is the
+# In minutes, each beside another: 6, 5, 4, 4 (9.5 in all), after 3 of installing. Of TensorFlow's two the first is the
 # rooms that train.
 TESTS := training tensorflow jax torch
 TRAINING := tests/distillation tests/experiments tests/training

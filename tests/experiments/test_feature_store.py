@@ -307,7 +307,7 @@ def test_an_open_axis_without_lengths_is_refused(tmp_path):
         FeatureStore(tmp_path, Unsaid())
 
 
-@pytest.mark.backends("torch")
+@pytest.mark.backends("torch", more=["torch"])
 def test_what_was_written_before_a_kill_is_not_computed_again(tmp_path, monkeypatch, decoded):
     many = of([example.clip for example in examples(tmp_path, 40)])
     monkeypatch.setattr(feature_store, "_BYTES_A_FILE", 16 * 16 * 4 * 16)  # a batch

@@ -142,7 +142,7 @@ def test_silence_before_a_long_recording_can_be_skipped(recognizer, tmp_path):
     assert (unskipped.heard, unskipped.is_cut) == (0, True)
 
 
-@pytest.mark.backends("torch")
+@pytest.mark.backends("torch", more=["torch"])
 def test_memory_does_not_grow_with_the_list(recognizer, sounds):
     """What 5,800 rows more would take, were they kept, is about 3 MB; threads are ahead by up to 0.7 MB of sound."""
 

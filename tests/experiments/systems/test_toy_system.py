@@ -38,7 +38,7 @@ def finished(tmp_path):
     return experiments.run(None, runs=tmp_path, overrides=OVERRIDES)
 
 
-@pytest.mark.backends("jax", "torch")  # TensorFlow trains it to export it
+@pytest.mark.backends("jax", "torch", more=["jax"])  # TensorFlow trains it to export it
 def test_it_is_trained_measured_saved_loaded_and_predicted_with(finished):
     assert list(finished.sentences) == ["layer"]
     assert finished.metrics["layer"]["clips"] == 4
@@ -78,6 +78,7 @@ def test_its_config_is_checked_by_options_and_schema():
     jsonschema.validate({"system": "toy", "seed": 1}, schema)
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch", more=["tensorflow"])
 def test_it_goes_on_after_a_stop_and_is_compared(finished, tmp_path):
     class Stopped(Exception):
         pass

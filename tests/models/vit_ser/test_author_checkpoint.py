@@ -336,7 +336,7 @@ def test_writing_without_pytorch_names_it(tmp_path, monkeypatch):
         to_author_checkpoint(model, tmp_path / "student.pth")
 
 
-@pytest.mark.backends("jax")
+@pytest.mark.backends("jax", more=["jax"])
 def test_reading_needs_no_pytorch(tmp_path):
     path = save(random_network(**TEACHER), tmp_path / "published.pth")
     code = (
