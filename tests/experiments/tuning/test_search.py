@@ -17,9 +17,10 @@ from tests.requirements import require
 keras_tuner = require("tune")
 
 from keras_vitser.errors import DivergedError, ProtocolError, RunFolderError, TuningError
-from keras_vitser.experiments import load_config, run, stages, tuning
+from keras_vitser.experiments import load_config, run, stages
 from keras_vitser.experiments.feature_store import FeatureStore
 from keras_vitser.experiments.preparation import front_end_of, split_of
+from keras_vitser.experiments.run_folder import RunFolder
 from keras_vitser.experiments.tuning import OBJECTIVE, ViTSERHyperModel, tune
 from keras_vitser.training.batches import Mask, Shift
 from tests.experiments.made_up import TINY
@@ -255,7 +256,7 @@ class TestResume:
         with pytest.raises(KeyboardInterrupt):
             tune(None, runs=tmp_path, overrides=OVERRIDES, progress=stop)
         (folder,) = tmp_path.iterdir()
-        with tuning.RunFolder.open(folder).lock():
+        with RunFolder.open(folder).lock():
             code = f"from keras_vitser.experiments.tuning import tune; tune(resume={str(folder)!r})"
             second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
         assert "another process works in it" in second.stderr.splitlines()[-1]
