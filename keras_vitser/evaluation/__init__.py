@@ -5,6 +5,7 @@ from keras_vitser.evaluation.intervals import bootstrap_interval, wilson_interva
 from keras_vitser.evaluation.metrics import (
     Scores,
     confusion_matrix,
+    protocol_said,
     score,
     sentence,
     unweighted_accuracy,
@@ -18,6 +19,7 @@ __all__ = [
     "confusion_figure",
     "confusion_matrix",
     "learning_curves_figure",
+    "protocol_said",
     "save_figure",
     "score",
     "sentence",

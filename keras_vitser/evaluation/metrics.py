@@ -192,11 +192,24 @@ def sentence(scores: Scores, protocol: str, leaky: bool) -> str:
     unweighted, by_uniform = 100 * scores.unweighted_accuracy, 100 * scores.chance["uniform"]
     weighted, by_largest = 100 * scores.weighted_accuracy, 100 * scores.chance["largest_class"]
     clips = "1 clip" if scores.clips == 1 else f"{scores.clips} clips"
-    split = f"LEAKY protocol `{protocol}`: copies of test clips were trained on" if leaky else protocol
     return (
         f"UA {unweighted:.1f} % (chance {by_uniform:.1f} %), WA {weighted:.1f} % (chance {by_largest:.1f} %), "
-        f"{clips}, {split}"
+        f"{clips}, {protocol_said(protocol, leaky)}"
     )
+
+
+def protocol_said(protocol: str, leaky: bool) -> str:
+    """How a protocol stands beside a score.
+
+    Args:
+        protocol: Its name.
+        leaky: Whether copies of test clips were trained on.
+
+    Example:
+        >>> protocol_said("random", leaky=False)
+        'random'
+    """
+    return f"LEAKY protocol `{protocol}`: copies of test clips were trained on" if leaky else protocol
 
 
 def _check_shapes(labels, probabilities, label_names, speakers):

@@ -105,7 +105,8 @@ class FeatureStore:
             AudioError: A recording cannot be used; the message names it.
         """
         keys = [self._key(example) for example in examples]
-        missing = self._missing(dict(zip(keys, examples, strict=True)))
+        self._shards.refresh()
+        missing = {key: example for key, example in zip(keys, examples, strict=True) if not self._is_kept(key)}
         done = sum(key not in missing for key in keys)
         told = _from(done, len(examples), progress)
         waveforms = self._waveforms(missing.values())
@@ -137,8 +138,8 @@ class FeatureStore:
             except CorpusError as error:  # it cannot even be opened, and reading it says why
                 read = self._waveform_or_reason(Example(clip))
                 reasons[clip] = read if isinstance(read, KerasViTSERError) else error
-        kept = self._missing({key: key for key in wanted.values()})
-        missing = {clip: key for clip, key in wanted.items() if key in kept}
+        self._shards.refresh()
+        missing = {clip: key for clip, key in wanted.items() if not self._is_kept(key)}
         told = _from(len(clips) - len(missing), len(clips), progress)
         outcomes = self._waveforms(map(Example, missing), self._waveform_or_reason)
         for clip, outcome in zip(missing, self._computed(outcomes, list(missing.values()), told), strict=True):
@@ -147,12 +148,8 @@ class FeatureStore:
         told(len(missing))
         return {clip: reasons[clip] for clip in clips if clip in reasons}
 
-    def _missing(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Those of whose keys not all outputs are kept as they should be."""
-        self._shards.refresh()
-        return {key: value for key, value in wanted.items() if not self._is_kept(key)}
-
     def _is_kept(self, key: str) -> bool:
+        """Whether all outputs are, each in the shape that it should have."""
         return all(output.is_kept(self._shards, key) for output in self._outputs)
 
     def _computed(self, outcomes, keys: list[str], told: Callable[[int], None]) -> Iterator[KerasViTSERError | None]:

@@ -24,8 +24,8 @@ import numpy as np
 
 from keras_vitser.corpora import protocols
 from keras_vitser.errors import ConfigError, FoldsError, KerasViTSERError, RunFolderError
-from keras_vitser.evaluation import score, sentence
-from keras_vitser.experiments import experiment, preparation
+from keras_vitser.evaluation import protocol_said, score, sentence
+from keras_vitser.experiments import child_process, experiment, preparation
 from keras_vitser.experiments.config import Common, load_config
 from keras_vitser.experiments.run_folder import FOLDS, RunFolder, scored
 from keras_vitser.experiments.tracking.tracker import Tracker
@@ -124,8 +124,8 @@ def run_folds(
         >>> overrides |= {"stages.compare_alone": False, "augmentation.copies": 1, "tracking.enabled": False}
         >>> overrides |= {"corpus.classes": ["anger", "sadness"], "protocol.folds": 30}
         >>> done = run_folds("demo", folds=[1, 2], runs=tempfile.mkdtemp(), overrides=overrides)
-        >>> done.metrics["student"]["clips"]
-        16
+        >>> done.metrics["student"]["clips"], resume_folds(done.folder).metrics == done.metrics
+        (16, True)
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1. Received: {jobs}")
@@ -172,16 +172,10 @@ def resume_folds(
         FoldsError: Some runs did not end.
 
     Example:
-        >>> import tempfile
-        >>> network = {"patch_size": [16, 1], "hidden_dim": 16, "depth": 1, "conv_stem": False}
-        >>> overrides = {"front_end": {"n_mels": 16, "frames": 16}, "teacher": network, "student": network}
-        >>> overrides |= {f"stages.{stage}.epochs": epochs for stage, epochs in
-        ...     (("teacher", 0), ("matching", 0), ("student", 1))}
-        >>> overrides |= {"stages.compare_alone": False, "augmentation.copies": 1, "tracking.enabled": False}
-        >>> overrides |= {"corpus.classes": ["anger", "sadness"], "protocol.folds": 30}
-        >>> done = run_folds("demo", folds=[1], runs=tempfile.mkdtemp(), overrides=overrides)
-        >>> resume_folds(done.folder).metrics == done.metrics
-        True
+        >>> resume_folds("runs/one")
+        Traceback (most recent call last):
+        ...
+        keras_vitser.errors.RunFolderError: runs/one: is no folder of folds and seeds (it has no folds.json)
     """
     opened = RunFolder(folder)
     if not opened.is_folds:
@@ -288,12 +282,11 @@ def _beside_each_other(folder: RunFolder, names: list[str], data, jobs: int) -> 
             time.sleep(_POLL_SECONDS)
             for name in [name for name, process in running.items() if process.poll() is not None]:
                 code = running.pop(name).returncode
-                yield name, None if code == 0 else _last_words(folder.path / f"{name}.log", code)
-
-
-def _last_words(path: Path, code: int) -> str:
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else f"its process ended with code {code}, without a word"
+                if code == 0:
+                    yield name, None
+                else:
+                    said = child_process.last_words(folder.path / f"{name}.log").removeprefix("error: ")
+                    yield name, f"killed by signal {-code}" if code < 0 else said
 
 
 def _summary(folder: RunFolder, members: list[_Member]) -> FoldsRun:
@@ -342,8 +335,8 @@ def _of_role(role: str, runs: list[dict[str, Any]], rows: list[dict[str, str]], 
     values |= {"clips": first["clips"], "chance": first["chance"]}
     values["sentence"] = (
         f"UA {100 * accuracy['mean']:.1f} %{spread} over {len(runs)} runs, {100 * together:.1f} % of all clips "
-        f"together (chance {100 * first['chance']['uniform']:.1f} %), {first['clips']} clips, {summary['protocol']}"
-        + (", LEAKY" if summary["leaky"] else "")
+        f"together (chance {100 * first['chance']['uniform']:.1f} %), {first['clips']} clips, "
+        + protocol_said(summary["protocol"], summary["leaky"])
     )
     return values
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_vitser.errors import TuningError
+from keras_vitser.experiments import child_process
 from keras_vitser.experiments.run_folder import PROJECT, RunFolder
 
 CHIEF = "chief"
@@ -95,9 +96,7 @@ class _Launcher:
         return None
 
     def last_words(self, name: str) -> str:
-        text = self._log(name).read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()]
-        return f"{lines[-1] if lines else 'without a word'} (all it said: {self._log(name)})"
+        return child_process.last_words(self._log(name))
 
     def _log(self, name: str) -> Path:
         return self.project / f"{name}.log"
